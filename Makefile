@@ -1,0 +1,51 @@
+# What there is to do with a clone. Every target makes .venv ready first; `make setup` does only that.
+#   make demo     the demo: interactive on a terminal, else its scripted tour
+#   make test     everything that must hold: lint, types, floors, tests
+#   make lint     the first three of these
+#   make bench    the benchmarks beside the peers (tests/bench), as Markdown
+#   make fuzz     the long fuzzing run (FUZZ_SECONDS)
+#   make soak     the soak test (SOAK_MINUTES)
+#   make clean    removes what the other targets made
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTEST_ARGS ?=
+FUZZ_SECONDS ?= 600
+SOAK_MINUTES ?= 10
+
+.PHONY: setup test lint format demo bench fuzz soak clean
+.DEFAULT_GOAL := test
+
+$(VENV)/.ready: pyproject.toml constraints.txt .ci/setup
+	VENV=$(VENV) .ci/setup
+
+setup: $(VENV)/.ready
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+demo: setup
+	@if [ -t 0 ] && [ -t 1 ]; then $(BIN)/mountfs demo; else $(BIN)/mountfs demo --check; fi
+
+bench: setup
+	$(BIN)/python -m tests.bench
+
+fuzz: setup
+	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest tests/fuzz $(PYTEST_ARGS)
+
+soak: setup
+	SOAK_MINUTES=$(SOAK_MINUTES) $(BIN)/python -m pytest tests/soak $(PYTEST_ARGS)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,338 @@
+"""Members of a zip as readers: the way from an index of the directory to checked bytes.
+
+*Small members* (up to 1 MiB both ways) are fetched with their local header in one range, inflated whole and checked before
+their first byte is shown; the result lives in the memory cache all sessions share. *Large compressed* ones are inflated
+progressively into a spool (``content.Progressive``). *Large stored* ones are read from the archive's local file, and checked
+as soon as all their bytes have been here.
+
+*A member that failed its check* is dead: every later read under its inode fails with the same error. ``revive`` forgets its
+local bytes and raises its salt, which gives it a new inode, before anything of it is fetched again.
+
+Concurrency: state changes on the trio task thread; inflating and disk reads through ``Workers``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, MutableMapping
+
+import trio
+
+from mountfs.archive import window
+from mountfs.archive.transfers import Archive
+from mountfs.caches import Flights
+from mountfs.content import SMALL, FileReader, InMemory, Progressive, Pump, Reader, Shared, open_sink
+from mountfs.errors import MemberDamaged, MountfsError
+from mountfs.model import Member, Span
+from mountfs.zipformat import Directory, Inflater, ZipLimits, crc32, data_start, ensure_readable, inflate_whole
+
+log = logging.getLogger(__name__)
+
+READY = 64  # inflaters kept where they stopped (about 50 KiB each), so that a later reader goes on from there
+INLINE = 32 << 10  # inflating this much takes 50 µs, a hop to a thread 60-100 µs
+STEP = 128 << 10
+MOST_STEP = 1 << 20
+CHECK_STEP = 1 << 20
+
+
+class ZipContent:
+    """The members of one archive version. ``failed``: told of every member that failed (index, error).
+    ``largest``: bytes of the largest member worth a file in the cache."""
+
+    def __init__(
+        self,
+        archive: Archive,
+        directory: Directory,
+        *,
+        key: Hashable,
+        memory: MutableMapping[Hashable, bytes],
+        nursery: trio.Nursery,
+        largest: int,
+        limits: ZipLimits,
+        failed: Callable[[int, MountfsError], None],
+    ) -> None:
+        self._limits = limits
+        self.archive = archive
+        self.members = directory
+        self.dead: dict[int, MemberDamaged] = {}
+        self.salts: dict[int, int] = {}
+        self._key = key
+        self._memory = memory
+        self._nursery = nursery
+        self._flights = Flights(nursery)
+        self._largest = largest
+        self._failed = failed
+        self._data_spans: dict[int, Span] = {}
+        self._progressive: OrderedDict[int, Progressive] = OrderedDict()
+        self._checked: set[int] = set()
+        archive.walk = window.Walk(len(directory))
+
+    # -- opening -------------------------------------------------------------------------------------------------
+
+    def peek_open(self, index: int) -> Reader | None:
+        """A reader at once, if the member is small and in memory, else None."""
+        data = self._memory.get((self._key, index))
+        return InMemory(data) if data is not None and index not in self.dead else None
+
+    async def open(self, index: int, *, listed: bool) -> Reader:
+        """A reader whose first window is here. Raises MemberDamaged, MemberUnsupported, and what fetching raises."""
+        self.raise_dead(index)
+        member = self.members[index]
+        ensure_readable(member, self._limits)
+        if member.size == 0 and member.crc == 0:
+            return InMemory(b"")
+        if member.size <= SMALL and member.compressed_size <= 2 * SMALL:
+            return InMemory(await self._small(index, member, listed=listed))
+        try:
+            return await self._large(index, member, listed=listed)
+        except MemberDamaged as exc:
+            raise self._bury(index, exc) from exc
+
+    async def target(self, index: int) -> bytes:
+        """What a symbolic link points to, checked."""
+        self.raise_dead(index)
+        return await self._small(index, self.members[index], listed=False)
+
+    def raise_dead(self, index: int) -> None:
+        if index in self.dead:
+            raise self.dead[index].again()
+
+    def _bury(self, index: int, error: MemberDamaged) -> MemberDamaged:
+        if index not in self.dead:
+            self.dead[index] = error
+            self._memory.pop((self._key, index), None)
+            self._failed(index, error)
+        return error
+
+    def revive(self, index: int) -> None:
+        """Gives a dead member another chance: under a new inode, from bytes fetched again."""
+        if self.dead.pop(index, None) is None:
+            return
+        self.salts[index] = self.salts.get(index, 0) + 1
+        self._checked.discard(index)
+        if (progressive := self._progressive.pop(index, None)) is not None:
+            progressive.close()
+        self._data_spans.pop(index, None)
+        self.archive.kept.forget(self.members.span(index))
+
+    # -- small ---------------------------------------------------------------------------------------------------
+
+    async def _small(self, index: int, member: Member, *, listed: bool) -> bytes:
+        data = self._memory.get((self._key, index))
+        if data is None:
+            if not self.archive.missing(self.members.span(index)):
+                data = await self._inflate_small(index, member)
+            else:
+                data = await self._flights.join(index, lambda: self._fetch_small(index, member, listed=listed))
+        return data
+
+    async def _fetch_small(self, index: int, member: Member, *, listed: bool) -> bytes:
+        span = self.members.span(index)
+        ahead = self.archive.want_member(index, span, listed=listed)
+        await self.archive.ensure(span, ahead=ahead)
+        return await self._inflate_small(index, member)
+
+    async def _inflate_small(self, index: int, member: Member) -> bytes:
+        """Inflates and checks a member whose span is here, and remembers it."""
+        archive = self.archive
+        span = self.members.span(index)
+        try:
+            raw = await archive.read(span)
+            start = data_start(raw, member)
+            missing = start + member.compressed_size - len(raw)
+            if missing > 0:  # a local extra field longer than the 2 KiB that span() allows for
+                more = Span(span.stop, span.stop + missing)
+                await archive.ensure(more)
+                raw += await archive.read(more)
+            packed = raw[start : start + member.compressed_size]
+            if member.size <= INLINE and member.compressed_size <= INLINE:
+                data = inflate_whole(member.method, packed, member)
+            else:
+                data = await archive.workers.cpu(inflate_whole, member.method, packed, member)
+        except MemberDamaged as exc:
+            raise self._bury(index, exc) from exc
+        if len(data) <= SMALL:
+            try:
+                self._memory[self._key, index] = data
+            except ValueError:  # larger than the whole memory cache: it lives in its handle alone
+                pass
+        return data
+
+    # -- large ---------------------------------------------------------------------------------------------------
+
+    async def _data_span(self, index: int, member: Member, *, listed: bool) -> Span:
+        """Where the member's data lies; its local header is fetched together with the first window."""
+        known = self._data_spans.get(index)
+        if known is not None:
+            return known
+        span = self.members.span(index)
+        head = Span(span.start, min(span.stop, span.start + STEP))
+        self.archive.want_member(index, head, listed=listed)
+        await self.archive.ensure(head)
+        start = span.start + data_start(await self.archive.read(head), member)
+        data = Span(start, start + member.compressed_size)
+        self._data_spans[index] = data
+        return data
+
+    async def _large(self, index: int, member: Member, *, listed: bool) -> Reader:
+        kept = self.archive.kept
+        finished = kept.member(index) if member.method != 0 else None
+        if finished is not None:
+            self.archive.retain()
+            return FileReader(finished, disk=self.archive.workers.disk, closed=self.archive.let_go)
+        data = await self._data_span(index, member, listed=listed)
+        if member.method == 0 and not member.encrypted:
+            if member.compressed_size != member.size:
+                raise MemberDamaged(f"{_name(member)}: a stored member's two sizes differ")
+            reader: Reader = Stored(self, index, member, data)
+            await reader.read(0, min(member.size, 1))
+            return reader
+        shared = self._progressive.get(index)
+        if shared is None:
+            shared = self._make_progressive(index, member, data)
+            self._progressive[index] = shared
+            self._evict_ready()
+        self._progressive.move_to_end(index)
+        await shared.reach(min(shared.available or 1, member.size))
+        self.archive.retain()
+        return Shared(shared, self.archive.let_go)
+
+    def _make_progressive(self, index: int, member: Member, data: Span) -> Progressive:
+        kept = self.archive.kept
+        return Progressive(
+            member,
+            InflatePump(self.archive, member, data),
+            open_sink(kept, index, member.size, largest=self._largest),
+            start=lambda work: self._nursery.start_soon(work),
+            disk=self.archive.workers.disk,
+            failed=lambda error: self._pump_failed(index, error),
+            finished=lambda: self._checked.add(index),
+            label=f"{self.archive.label}/{_name(member)}",
+        )
+
+    def _pump_failed(self, index: int, error: MountfsError) -> None:
+        if isinstance(error, MemberDamaged):
+            self._bury(index, error)
+
+    def _evict_ready(self) -> None:
+        """Drops the least recently opened inflaters nobody reads from, beyond READY."""
+        idle = [index for index, shared in self._progressive.items() if shared.idle]
+        for index in idle[: max(0, len(self._progressive) - READY)]:
+            self._progressive.pop(index).close()
+
+    # -- checking stored members -----------------------------------------------------------------------------------
+
+    def check_when_whole(self, index: int, member: Member, data: Span) -> bool:
+        """Starts the CRC check of a large stored member once, when all its bytes are here; answers whether they are."""
+        if index in self._checked or index in self.dead:
+            return True
+        if self.archive.missing(data):
+            return False
+        self._checked.add(index)
+        self._flights.launch(("check", index), lambda: self._check(index, member, data))
+        return True
+
+    async def _check(self, index: int, member: Member, data: Span) -> None:
+        crc = 0
+        with self.archive.interested():
+            for at in range(data.start, data.stop, CHECK_STEP):
+                piece = await self.archive.read(Span(at, min(at + CHECK_STEP, data.stop)))
+                crc = await self.archive.workers.cpu(crc32, piece, crc) if len(piece) > INLINE else crc32(piece, crc)
+        if crc != member.crc:
+            self._bury(index, MemberDamaged(f"{_name(member)}: CRC-32 is {crc:08x}, the directory says {member.crc:08x}"))
+
+    def close(self) -> None:
+        """The snapshot is let go: inflaters and unfinished spools are dropped."""
+        for shared in self._progressive.values():
+            shared.close()
+        self._progressive.clear()
+        self.archive.close()
+
+
+class Stored(Reader):
+    """A large stored member, straight from the archive's local file."""
+
+    def __init__(self, content: ZipContent, index: int, member: Member, data: Span) -> None:
+        self.size = member.size
+        self._content = content
+        self._archive = content.archive
+        self._index = index
+        self._member = member
+        self._data = data
+        self._stream = window.Stream()
+        self._archive.retain()
+        self._whole = content.check_when_whole(index, member, data)
+
+    def _span(self, offset: int, size: int) -> Span:
+        return Span(self._data.start + offset, self._data.start + offset + size)
+
+    def peek(self, offset: int, size: int) -> bytes | memoryview | None:
+        self._content.raise_dead(self._index)
+        need = self._span(offset, size)
+        data = self._archive.peek(need)
+        if data is not None and not self._whole:
+            self._forward(need)
+        return data
+
+    async def read(self, offset: int, size: int) -> bytes | memoryview:
+        self._content.raise_dead(self._index)
+        need = self._span(offset, size)
+        ahead, parallel = self._ahead(need)
+        await self._archive.ensure(need, ahead=ahead, parallel=parallel)
+        self._whole = self._content.check_when_whole(self._index, self._member, self._data)
+        return await self._archive.read(need)
+
+    def _ahead(self, need: Span) -> tuple[int, int]:
+        return min(self._stream.step(need), self._data.stop - need.stop), self._stream.parallel
+
+    def _forward(self, need: Span) -> None:
+        """What was read is here; what comes next should be on its way."""
+        ahead, parallel = self._ahead(need)
+        if ahead:
+            self._archive.run_ahead(need, ahead, parallel)
+        self._whole = self._content.check_when_whole(self._index, self._member, self._data)
+
+    def release(self) -> None:
+        self._archive.let_go()
+
+
+class InflatePump(Pump):
+    """Inflates one member from the archive's local file, fetching what is missing as it goes."""
+
+    def __init__(self, archive: Archive, member: Member, data: Span) -> None:
+        self._archive = archive
+        self._member = member
+        self._data = data
+        self._inflater = Inflater(member)
+        self._at = data.start
+        self._stream = window.Stream()
+        self._step = STEP
+        self._checkpoints: list[tuple[int, int, Inflater]] = []
+
+    async def step(self, emit: Callable[[bytes], None], news: Callable[[], None], target: Callable[[], int]) -> bool:  # noqa: ARG002
+        if self._at >= self._data.stop:
+            await self._archive.workers.cpu(self._inflater.finish)
+            return True
+        need = Span(self._at, min(self._at + self._step, self._data.stop))
+        ahead = min(self._stream.step(need), self._data.stop - need.stop)
+        await self._archive.ensure(need, ahead=ahead, parallel=self._stream.parallel)
+        packed = await self._archive.read(need)
+        await self._archive.workers.cpu(self._inflate, packed, emit)
+        self._at = need.stop
+        self._step = min(self._step * 2, MOST_STEP)
+        return False
+
+    def _inflate(self, packed: bytes, emit: Callable[[bytes], None]) -> None:
+        for piece in self._inflater.feed(packed):
+            emit(piece)
+
+    def rewind(self, offset: int) -> int:  # noqa: ARG002 - checkpoints are not kept yet: always from the start
+        self._inflater = Inflater(self._member)
+        self._at = self._data.start
+        return 0
+
+
+def _name(member: Member) -> str:
+    return member.path.decode("utf-8", "backslashreplace")
+

@@ -1,0 +1,458 @@
+"""The bytes of one version of one archive: a local sparse file, and the transfers that fill it.
+
+*One rule:* whoever needs bytes says which (``ensure``) and is woken when they are here. What is here is never fetched again
+while it is cached; what is under way is joined; what is missing is fetched in as few requests as ``window.py`` thinks right.
+A transfer writes in order and wakes those whose bytes have come, so a reader never waits for the rest of a window.
+
+*Ranges* are joined only under a strong validator, sent as ``If-Match`` and compared on every reply; a reply of another
+version is ``SnapshotLost`` for the bytes that are missing. Without ranges the archive was fetched whole (``opening.py``)
+before anybody could ask, and ``ensure`` finds nothing missing.
+
+*Two daemons:* a transfer claims its span in the store (a lock that dies with its process). A span claimed elsewhere is
+waited for, looking at the shared map, so it is downloaded once.
+
+*A full disk:* bytes the store refuses are held in memory (``held``, 16 MiB), oldest dropped first.
+
+*Nobody left:* when no handle, inflater or wait is interested any more, transfers go on for ``IDLE_LINGER`` and stop.
+
+Concurrency: state changes on the trio task thread, without an await inside; disk work through ``Workers``.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import trio
+
+from mountfs.archive import window
+from mountfs.errors import (
+    CacheFull,
+    DeadlineExceeded,
+    MountfsError,
+    ServiceError,
+    ServiceFailed,
+    SnapshotLost,
+)
+from mountfs.model import Span, Validator
+from mountfs.providers import ZipSource
+from mountfs.store import Snapshot as Kept
+from mountfs.transport import Body
+from mountfs.workers import Workers
+
+log = logging.getLogger(__name__)
+
+FLUSH = 512 << 10  # bytes gathered before a write: a thread hop costs 60-100 µs, a 512 KiB write 150 µs
+HELD = 16 << 20
+BLOCK = 4096  # the store's map counts in these: a transfer cut short is cut on one
+IDLE_LINGER = 1.0  # between two files of one ``cp -r`` nobody is interested for a moment
+CLAIM_POLL = 0.05  # how often another daemon's progress is looked at
+SLOW_WAIT = 1.0  # a need this far (seconds) down a running transfer gets a transfer of its own
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Times, in seconds: of one request, how long a failure is believed, and how often an interrupted body is resumed."""
+
+    deadline: float
+    failing: float
+    retries: int
+
+
+@dataclass(eq=False, slots=True)
+class Transfer:
+    """One span on its way. ``at``: everything before it is here. ``stop`` may move towards ``at``, never away."""
+
+    start: int
+    stop: int
+    began: float
+    demand: bool
+    at: int = 0
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+
+    @property
+    def rest(self) -> Span:
+        return Span(self.at, self.stop)
+
+    def seconds_to(self, offset: int, now: float) -> float:
+        """How long until ``offset`` is here at the rate so far; a second's grace for one that has not begun."""
+        done = self.at - self.start
+        if done <= 0:
+            return now - self.began
+        return (offset - self.at) * (now - self.began) / done
+
+
+@dataclass(eq=False, slots=True)
+class _Waiter:
+    need: Span
+    event: trio.Event
+
+
+class Archive:
+    """One archive version. ``total``: its length in bytes. Built by ``opening.py``; closed by its snapshot."""
+
+    def __init__(
+        self,
+        kept: Kept,
+        source: ZipSource | None,
+        *,
+        total: int,
+        validator: Validator,
+        label: str,
+        nursery: trio.Nursery,
+        workers: Workers,
+        patience: Patience,
+        on_lost: Callable[[SnapshotLost], None],
+    ) -> None:
+        self.kept = kept
+        self.total = total
+        self.validator = validator
+        self.label = label
+        self.source = source
+        self.on_lost = on_lost
+        self.lost: SnapshotLost | None = None
+        self.walk = window.Walk(0)
+        self.neighbours = window.Stream()
+        self.workers = workers
+        self._nursery = nursery
+        self._patience = patience
+        self._transfers: list[Transfer] = []
+        self._waiters: list[_Waiter] = []
+        self._failures: list[tuple[Span, MountfsError, float]] = []
+        self._held: OrderedDict[int, bytes] = OrderedDict()
+        self._held_size = 0
+        self._interest = 0
+        self.fetched_bytes = 0
+        self.requests = 0
+
+    # -- what is here --------------------------------------------------------------------------------------------
+
+    def missing(self, need: Span) -> list[Span]:
+        """The parts of ``need`` that are neither in the local file nor held in memory."""
+        holes: list[Span] = self.kept.missing(need)
+        if holes and self._held:
+            holes = window.subtract(holes, [Span(start, start + len(data)) for start, data in self._held.items()])
+        return holes
+
+    def peek(self, span: Span) -> bytes | None:
+        """The bytes if they can be had without waiting for a disk, else None."""
+        return self.kept.try_read(span.start, span.size)
+
+    async def read(self, span: Span) -> bytes:
+        """Exactly the bytes of ``span``, which must be here. Raises CacheDamaged if the local file lost them."""
+        data = self.kept.try_read(span.start, span.size)
+        if data is not None:
+            return data
+        if self._held and (whole := self._read_held(span)) is not None:
+            return whole
+        return await self.workers.disk(self.kept.read, span.start, span.size)
+
+    def _read_held(self, span: Span) -> bytes | None:
+        """``span`` from held pieces, falling back on the local file between them; None if no piece touches it."""
+        parts: list[bytes] = []
+        at, touched = span.start, False
+        for start in sorted(self._held):
+            data = self._held[start]
+            stop = start + len(data)
+            if stop <= at or start >= span.stop:
+                continue
+            if start > at:
+                parts.append(self.kept.read(at, start - at))
+                at = start
+            parts.append(data[at - start : span.stop - start])
+            at, touched = min(stop, span.stop), True
+        if not touched:
+            return None
+        if at < span.stop:
+            parts.append(self.kept.read(at, span.stop - at))
+        return b"".join(parts)
+
+    async def put(self, start: int, data: bytes) -> None:
+        """Keeps bytes that came with the opening request."""
+        try:
+            await self.workers.disk(self.kept.write, start, data)
+        except CacheFull as exc:
+            self._hold(start, data)
+            log.warning("%s: the cache cannot keep what is read: %s", self.label, exc)
+
+    # -- interest ------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def interested(self) -> Iterator[None]:
+        """Keeps transfers going while somebody has the archive open."""
+        self.retain()
+        try:
+            yield
+        finally:
+            self.let_go()
+
+    def retain(self) -> None:
+        self._interest += 1
+        for transfer in self._transfers:
+            transfer.scope.deadline = math.inf
+
+    def let_go(self) -> None:
+        self._interest -= 1
+        if self._interest == 0:
+            for transfer in self._transfers:
+                transfer.scope.deadline = trio.current_time() + IDLE_LINGER
+
+    @property
+    def interest(self) -> int:
+        return self._interest
+
+    @property
+    def transfers(self) -> tuple[Transfer, ...]:
+        return tuple(self._transfers)
+
+    # -- needing -------------------------------------------------------------------------------------------------
+
+    async def ensure(self, need: Span, *, ahead: int = 0, parallel: int = 1) -> None:
+        """Returns when all of ``need`` is here. ``ahead``: bytes beyond it worth fetching, in ``parallel`` transfers.
+
+        Raises the error of the transfer that failed, SnapshotLost if the archive changed, and nothing about time:
+        deadlines are the caller's cancel scopes.
+        """
+        if need.stop > self.total or need.start < 0:
+            raise ServiceFailed(f"{self.label}: the archive ends before byte {need.stop}")
+        if not self.missing(need):
+            if ahead:
+                self.run_ahead(need, ahead, parallel)
+            return
+        waiter = _Waiter(need, trio.Event())
+        self._waiters.append(waiter)
+        self.walk.begin_wait(trio.current_time())
+        self.retain()
+        try:
+            while holes := self.missing(need):
+                self._raise_believed(holes)
+                self._fetch(self._plan(holes, need), demand=True)
+                if ahead:
+                    self.run_ahead(need, ahead, parallel)
+                await self._wait(waiter, need)
+        finally:
+            self._waiters.remove(waiter)
+            self.walk.end_wait(trio.current_time())
+            self.let_go()
+
+    async def _wait(self, waiter: _Waiter, need: Span) -> None:
+        """Waits for news; now and then looks whether a slow transfer should leave the need to a faster one."""
+        with trio.move_on_after(SLOW_WAIT):
+            await waiter.event.wait()
+        waiter.event = trio.Event()
+        now = trio.current_time()
+        for transfer in self._transfers:
+            if transfer.at < need.start < transfer.stop and transfer.seconds_to(need.start, now) > SLOW_WAIT:
+                transfer.stop = need.start // BLOCK * BLOCK
+
+    def _plan(self, holes: list[Span], need: Span) -> list[Span]:
+        """Which spans to fetch for ``need``: the whole of a small archive, a walk's chunks, or just the holes."""
+        if self.total <= window.SMALL_ARCHIVE:
+            return [Span(0, self.total)]
+        if self.walk.under_way(trio.current_time()):
+            return [self.walk.chunks(need, self.total)]
+        return holes
+
+    def want_member(self, index: int, span: Span, *, listed: bool) -> int:
+        """Notes that a member is being opened; answers how many bytes beyond its span are worth fetching."""
+        now = trio.current_time()
+        self.walk.open(index, span, listed=listed, now=now)
+        ahead = self.neighbours.step(span)
+        if self.walk.under_way(now):
+            self._walk_ahead(span.start)
+        return ahead
+
+    def _walk_ahead(self, start: int) -> None:
+        """Keeps PARALLEL chunks of a walk on their way: from where the walker is, round to the archive's start."""
+        size = self.walk.chunk
+        room = window.PARALLEL - len(self._transfers)
+        begin = start // size * size
+        for low, high in ((begin, self.total), (0, begin)):
+            at = low
+            while at < high and room > 0 and self.walk.mayrun_ahead():
+                chunk = Span(at, min(at + size, high))
+                if self._fetch([chunk], demand=False):
+                    room -= 1
+                at += size
+
+    def run_ahead(self, need: Span, ahead: int, parallel: int) -> None:
+        """Fetches the windows after ``need`` that are not here yet, once less than half of the first one is left."""
+        limit = min(self.total, need.stop + ahead * parallel)
+        if parallel == 1 and not self.missing(Span(need.stop, min(self.total, need.stop + ahead // 2))):
+            return
+        at = need.stop
+        while at < limit:
+            # Windows are cut on a fixed grid, else every small step would start a small transfer of its own.
+            stop = min(limit, (at // ahead + 1) * ahead) if parallel > 1 else limit
+            self._fetch([Span(at, stop)], demand=False)
+            at = stop
+
+    # -- transfers -----------------------------------------------------------------------------------------------
+
+    def _fetch(self, spans: list[Span], *, demand: bool) -> int:
+        """Starts transfers for what of ``spans`` is neither here nor under way; answers how many were started."""
+        if self.source is None or self.lost is not None:
+            return 0
+        holes = [hole for span in spans for hole in self.missing(span)]
+        free = window.subtract(holes, [transfer.rest for transfer in self._transfers])
+        for span in free:
+            transfer = Transfer(span.start, span.stop, trio.current_time(), demand, at=span.start)
+            self._transfers.append(transfer)
+            self._nursery.start_soon(self._carry, transfer)
+        return len(free)
+
+    def _raise_believed(self, holes: list[Span]) -> None:
+        """Raises the failure believed of any of ``holes``, so that a deadline is not paid twice."""
+        if self.lost is not None:
+            raise self.lost.again()
+        if self.source is None:
+            raise SnapshotLost(f"{self.label}: these bytes are not in the cache and this is offline")
+        now = trio.current_time()
+        self._failures = [failure for failure in self._failures if failure[2] > now]
+        for span, error, _ in self._failures:
+            if any(span.start < hole.stop and hole.start < span.stop for hole in holes):
+                raise error.again()
+
+    async def _carry(self, transfer: Transfer) -> None:
+        """One transfer from start to end, resumed where it broke off."""
+        error: MountfsError | None = None
+        try:
+            with transfer.scope:
+                await self._claimed(transfer)
+        except SnapshotLost as exc:
+            self.lost = exc
+            self.on_lost(exc)
+        except MountfsError as exc:
+            error = exc
+        except Exception:  # background work has no handler's guard above it: a bug here must not end the mount
+            log.exception("%s: a transfer failed inside mountfs", self.label)
+            error = MountfsError(f"{self.label}: a transfer failed inside mountfs", advice="see the log, report it")
+        finally:
+            self._transfers.remove(transfer)
+            if error is not None and transfer.at < transfer.stop:
+                until = trio.current_time() + self._patience.failing
+                self._failures.append((transfer.rest, error, until))
+                if any(_touch(w.need, transfer.rest) for w in self._waiters):
+                    log.warning("%s: bytes %d-%d: %s", self.label, transfer.at, transfer.stop, error)
+            self._wake_all()
+        if error is None and self._interest and self.walk.under_way(trio.current_time()):
+            self._walk_ahead(transfer.stop)
+
+    async def _claimed(self, transfer: Transfer) -> None:
+        """Waits until no other daemon fetches this span, then fetches what it left."""
+        while transfer.at < transfer.stop:
+            claim = self.kept.claim(transfer.rest)
+            if claim is not None:
+                with claim:
+                    self.kept.refresh(transfer.rest)
+                    for hole in self.missing(transfer.rest):
+                        transfer.at = hole.start
+                        if hole.start < transfer.stop:
+                            await self._resume(transfer, min(hole.stop, transfer.stop))
+                    transfer.at = max(transfer.at, transfer.stop)
+                return
+            await trio.sleep(CLAIM_POLL)
+            self.kept.refresh(transfer.rest)
+            self._wake_all()
+            if not self.missing(transfer.rest):
+                transfer.at = transfer.stop
+
+    async def _resume(self, transfer: Transfer, stop: int) -> None:
+        """Fetches [transfer.at, stop), going on with a new range where a body broke off."""
+        failures = 0
+        while transfer.at < min(stop, transfer.stop):
+            before = transfer.at
+            try:
+                await self._request(transfer, Span(transfer.at, min(stop, transfer.stop)))
+            except (ServiceFailed, DeadlineExceeded) as exc:
+                failures = 1 if transfer.at > before else failures + 1
+                if failures > self._patience.retries or exc.status is not None:
+                    raise
+                await trio.sleep(min(2.0, 0.05 * 2**failures))
+
+    async def _request(self, transfer: Transfer, span: Span) -> None:
+        assert self.source is not None
+        self.requests += 1
+        deadline = trio.current_time() + self._patience.deadline
+        async with self.source.open(span, pin=self.validator, deadline=deadline) as body:
+            self._check(body, span)
+            await self.pour(body, transfer)
+
+    def _check(self, body: Body, span: Span) -> None:
+        """A reply that is not this version, or not this span, must not be joined."""
+        same = self.validator.agrees(body.validator) and body.total in {None, self.total}
+        if not same or not body.partial or body.encoded:
+            raise SnapshotLost(
+                f"{self.label}: the archive changed while it was being read",
+                advice="open the file again to get the new version",
+            )
+        if body.start != span.start:
+            raise ServiceFailed(f"{self.label}: asked for byte {span.start}, the reply starts at {body.start}")
+
+    async def pour(self, body: Body, transfer: Transfer) -> None:
+        """Writes a body as it comes: in batches, but at once when it completes somebody's need."""
+        batch: list[bytes] = []
+        size = 0
+        async for chunk in body:
+            batch.append(chunk)
+            size += len(chunk)
+            if size >= FLUSH or self._completes(transfer.at, transfer.at + size) or transfer.at + size >= transfer.stop:
+                await self._flush(transfer, batch)
+                batch, size = [], 0
+                if transfer.at >= transfer.stop:
+                    return
+        if batch:
+            await self._flush(transfer, batch)
+
+    def _completes(self, start: int, stop: int) -> bool:
+        return any(start < waiter.need.stop <= stop for waiter in self._waiters)
+
+    async def _flush(self, transfer: Transfer, batch: list[bytes]) -> None:
+        data = batch[0] if len(batch) == 1 else b"".join(batch)
+        data = data[: max(0, transfer.stop - transfer.at)]
+        try:
+            await self.workers.disk(self.kept.write, transfer.at, data)
+        except CacheFull as exc:
+            self._hold(transfer.at, data)
+            log.warning("%s: the cache cannot keep what is read: %s", self.label, exc)
+        transfer.at += len(data)
+        self.fetched_bytes += len(data)
+        self.walk.fetched += len(data)
+        self._wake()
+
+    def _hold(self, start: int, data: bytes) -> None:
+        self._held[start] = data
+        self._held_size += len(data)
+        while self._held_size > HELD and len(self._held) > 1:
+            _, dropped = self._held.popitem(last=False)
+            self._held_size -= len(dropped)
+
+    def _wake(self) -> None:
+        """Wakes those whose need is complete."""
+        for waiter in self._waiters:
+            if not waiter.event.is_set() and not self.missing(waiter.need):
+                waiter.event.set()
+
+    def _wake_all(self) -> None:
+        for waiter in self._waiters:
+            waiter.event.set()
+
+    def close(self) -> None:
+        """Ends the transfers and lets the local file go."""
+        for transfer in self._transfers:
+            transfer.scope.cancel()
+        self._held.clear()
+        self.kept.close()
+
+    def failures(self) -> list[ServiceError]:
+        """What is believed of this archive's transfers now, for ``why`` and ``status``."""
+        now = trio.current_time()
+        return [error for _, error, until in self._failures if until > now and isinstance(error, ServiceError)]
+
+
+def _touch(a: Span, b: Span) -> bool:
+    return a.start < b.stop and b.start < a.stop

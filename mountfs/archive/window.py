@@ -1,0 +1,152 @@
+"""How much to fetch when something is needed: pure decisions, no I/O, no clock of its own (design.md §5).
+
+Three patterns are told apart:
+
+*A lone member* costs its span, a lone read inside a big member costs the first window.
+
+*A stream* (one reader going forward, or one member after its neighbour) earns a window that doubles from 128 KiB to
+8 MiB with every step; at its largest, several windows are fetched at a time, because one connection to an object store
+gives 50-90 MB/s whatever the line could carry. A jump inside a member resets it: random reads grow nothing.
+
+*A walk* (``cp -r``, ``grep -r``, ``tar``, ``rsync``) opens many members, in the order of directories, which need not be the
+archive's. It is recognised by ``WALK_WEIGHT`` members (or 1 % of all) wanted within 2 s of *idle* time: time in which nobody
+waits for us, since at 200 ms a request a walker that waits for each of its members gets through ten in 2 s of wall time.
+A member whose directory was listed just before counts four-fold: listing, then opening what was listed, is what a walk
+does. Then whole aligned chunks are fetched, gaps included, growing from 1 to 8 MiB, several at a time, as long as what was
+fetched ahead stays in proportion to what was wanted.
+
+Concurrency: synchronous state, used from the trio task thread only.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from mountfs.model import Span
+
+KIB, MIB = 1 << 10, 1 << 20
+SMALL_ARCHIVE = 4 * MIB
+FIRST_WINDOW = 128 * KIB
+LAST_WINDOW = 8 * MIB
+PARALLEL = 6
+NEIGHBOUR_GAP = 64 * KIB
+FIRST_CHUNK = MIB
+WALK_WEIGHT = 16
+WALK_SHARE = 0.01
+WALK_IDLE = 2.0
+LISTED_WEIGHT = 4
+HEAD_START = 48 * MIB
+"""What a walk may have fetched ahead before anything more was wanted: PARALLEL chunks of 8 MiB in flight."""
+
+
+@dataclass(slots=True)
+class Stream:
+    """One forward motion: where it will go on (``edge``) and how much it earned so far."""
+
+    edge: int = -1
+    window: int = 0
+
+    def step(self, need: Span) -> int:
+        """Bytes worth having beyond ``need``: 0 for a first or a random touch, the window for the next one in line."""
+        if self.edge >= 0 and -NEIGHBOUR_GAP <= need.start - self.edge <= NEIGHBOUR_GAP:
+            if need.stop > self.edge:
+                self.window = min(max(FIRST_WINDOW, self.window * 2), LAST_WINDOW)
+                self.edge = need.stop
+        else:
+            self.window = 0
+            self.edge = need.stop
+        return self.window
+
+    @property
+    def parallel(self) -> int:
+        """How many windows at a time."""
+        return PARALLEL if self.window >= LAST_WINDOW else 1
+
+
+class Walk:
+    """Recognises a walk over a session by its recent opens."""
+
+    def __init__(self, members: int) -> None:
+        self._enough = min(WALK_WEIGHT, max(LISTED_WEIGHT, int(members * WALK_SHARE)))
+        self._recent: deque[tuple[float, int, int]] = deque(maxlen=WALK_WEIGHT)
+        self._waiting = 0
+        self._idle = 0.0
+        self._since: float | None = None
+        self.wanted = 0
+        self.fetched = 0
+        self.chunk = FIRST_CHUNK
+
+    def begin_wait(self, now: float) -> None:
+        """Somebody starts to wait for bytes: the idle clock stops."""
+        if self._waiting == 0 and self._since is not None:
+            self._idle += now - self._since
+        self._waiting += 1
+
+    def end_wait(self, now: float) -> None:
+        """The wait is over; idle time counts from here if it was the last one."""
+        self._waiting -= 1
+        if self._waiting == 0:
+            self._since = now
+
+    def _clock(self, now: float) -> float:
+        if self._waiting or self._since is None:
+            return self._idle
+        return self._idle + now - self._since
+
+    def open(self, member: int, span: Span, *, listed: bool, now: float) -> None:
+        """A member is wanted. ``listed``: its directory was listed a short while ago."""
+        if any(seen == member for _, seen, _ in self._recent):
+            return
+        self.wanted += span.size
+        self._recent.append((self._clock(now), member, LISTED_WEIGHT if listed else 1))
+
+    def under_way(self, now: float) -> bool:
+        """Whether a walk is going on."""
+        horizon = self._clock(now) - WALK_IDLE
+        weight = sum(weight for at, _, weight in self._recent if at >= horizon)
+        if weight < self._enough:
+            self.chunk = FIRST_CHUNK
+            return False
+        return True
+
+    def chunks(self, need: Span, total: int) -> Span:
+        """The aligned chunk(s) around ``need``; the next ones are larger."""
+        size = self.chunk
+        self.chunk = min(size * 2, LAST_WINDOW)
+        return Span(need.start // size * size, min(total, -(-need.stop // size) * size))
+
+    def may_run_ahead(self) -> bool:
+        """Whether fetching ahead is still in proportion: as much again as was wanted, and a head start."""
+        return self.fetched < HEAD_START + 2 * self.wanted
+
+
+def subtract(spans: list[Span], taken: list[Span]) -> list[Span]:
+    """``spans`` without what ``taken`` covers; both may overlap and be unsorted, the answer is sorted and disjoint."""
+    free: list[Span] = []
+    for span in merge(spans):
+        start = span.start
+        for other in sorted(taken):
+            if other.stop <= start or other.start >= span.stop:
+                continue
+            if other.start > start:
+                free.append(Span(start, other.start))
+            start = max(start, other.stop)
+            if start >= span.stop:
+                break
+        if start < span.stop:
+            free.append(Span(start, span.stop))
+    return free
+
+
+def merge(spans: list[Span]) -> list[Span]:
+    """Sorted, disjoint, adjacent ones joined, empty ones left out."""
+    merged: list[Span] = []
+    for span in sorted(spans):
+        if span.size <= 0:
+            continue
+        if merged and span.start <= merged[-1].stop:
+            merged[-1] = Span(merged[-1].start, max(merged[-1].stop, span.stop))
+        else:
+            merged.append(span)
+    return merged

@@ -1,0 +1,148 @@
+"""The daemon: builds the parts in one place, mounts, tells when it is ready, and goes cleanly.
+
+Lifetime: one nursery for background work (transfers, refetches, housekeeping), inside it the providers' connections, inside
+those the mount. SIGINT, SIGTERM and an unmount from outside end it the same way: the mount goes first, then everything under
+way is cancelled, all under SHUTDOWN seconds.
+
+Concurrency: ``serve`` runs trio and returns; the rest runs inside.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import trio
+
+from mountfs.archive import Patience
+from mountfs.caches import Flights, memory_cache
+from mountfs.config import Config, resolve_keys
+from mountfs.config.mount import MountOptions
+from mountfs.filesystem import Filesystem
+from mountfs.providers import Provider, make
+from mountfs.session import Session, Sessions, Snapshot, Surroundings, Workshop
+from mountfs.store import Store
+from mountfs.transport import Surroundings as TransportSurroundings
+from mountfs.transport import from_environment
+from mountfs.workers import Workers
+
+log = logging.getLogger(__name__)
+
+SHUTDOWN = 5.0
+HOUSEKEEPING = 0.5  # the bound of the cache is held within a second
+
+
+@asynccontextmanager
+async def tree(config: Config, *, offline: bool = False) -> AsyncIterator[Filesystem]:
+    """The file system without a mount: for ``ls``, ``cat``, ``export``, and for tests."""
+    store = Store(config.cache.dir, max_size=config.cache.max_size, min_free=config.cache.min_free)
+    workers = Workers()
+    await workers.disk(store.open)
+    try:
+        async with AsyncExitStack() as stack:
+            nursery = await stack.enter_async_context(trio.open_nursery())
+            stack.callback(nursery.cancel_scope.cancel)
+            shop = Workshop(
+                store=store,
+                workers=workers,
+                nursery=nursery,
+                limits=config.limits,
+                patience=Patience(config.network.deadline, config.freshness.failing, config.network.retries),
+                memory=memory_cache(config.cache.memory),
+                wall=time.time,
+                max_cache=config.cache.max_size,
+            )
+            filesystem: list[Filesystem] = []
+
+            def changed(session: Session, old: Snapshot, new: Snapshot) -> None:
+                filesystem[0].changed(session, old, new)
+
+            shown = []
+            for provider in _providers(config):
+                if not offline:
+                    await stack.enter_async_context(provider)
+                key = provider.service.auth.key
+                account = await workers.disk(
+                    store.account, provider.service.base_url, key.reveal() if key is not None else None
+                )
+                around = Surroundings(
+                    provider, shop, Flights(nursery), config.freshness, config.network, account, offline, changed
+                )
+                sessions = Sessions(around)
+                await sessions.load_cached()
+                shown.append(sessions)
+            filesystem.append(Filesystem(config, shown))
+            nursery.start_soon(_housekeeping, store, workers)
+            yield filesystem[0]
+    finally:
+        with trio.CancelScope(shield=True):
+            await workers.disk(store.close)
+
+
+def _providers(config: Config) -> list[Provider]:
+    around = TransportSurroundings(proxies=from_environment(os.environ))
+    settings = resolve_keys(config, os.environ).providers
+    return [make(each, config.network, around) for each in settings]
+
+
+async def _housekeeping(store: Store, workers: Workers) -> None:
+    while True:
+        await trio.sleep(HOUSEKEEPING)
+        try:
+            await workers.disk(store.maintain)
+        except Exception:  # background work has no handler's guard above it
+            log.exception("keeping the cache in order failed inside mountfs")
+
+
+def serve(config: Config, mountpoint: str, options: MountOptions, ready: Callable[[], None]) -> int:
+    """Mounts and serves until told to stop; answers the exit status. ``ready`` is called when programs may go in."""
+    return trio.run(_serve, config, mountpoint, options, ready)
+
+
+async def _serve(config: Config, mountpoint: str, options: MountOptions, ready: Callable[[], None]) -> int:
+    from mountfs import fuse
+
+    async with tree(config, offline=options.offline) as filesystem:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async with fuse.mounted(
+                filesystem,
+                mountpoint,
+                uid=os.getuid() if options.uid is None else options.uid,
+                gid=os.getgid() if options.gid is None else options.gid,
+                umask=options.umask,
+                options=_fuse_options(options),
+                now_ns=time.time_ns(),
+            ) as ended:
+                state = await trio.to_thread.run_sync(fuse.tune, mountpoint)
+                if state["max_background"].isdigit():
+                    filesystem.max_background = int(state["max_background"])
+                gc.collect()
+                gc.freeze()  # what is built by now lives as long as the process: no collection looks at it again
+                ready()
+                log.info("mounted on %s", mountpoint)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(_until_signal, signals, nursery.cancel_scope)
+                    await ended.wait()
+                    nursery.cancel_scope.cancel()
+    log.info("unmounted %s", mountpoint)
+    return 0
+
+
+async def _until_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    async for number in signals:
+        log.info("%s: unmounting", signal.Signals(number).name)
+        scope.cancel()
+
+
+def _fuse_options(options: MountOptions) -> set[str]:
+    words = {f"fsname={options.source}", "subtype=mountfs", "ro", "nosuid", "nodev", "noatime"}
+    if options.allow_other:
+        words.add("allow_other")
+    if options.noexec:
+        words.add("noexec")
+    return words

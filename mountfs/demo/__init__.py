@@ -1,0 +1,1 @@
+"""Fake services and sample sessions: the demo and every test stand on them. See ``server.Fakes``."""

@@ -1,0 +1,13 @@
+"""A session's life and its snapshots.
+
+``life``: what is believed after each outcome, pure. ``opening``: from a source to a snapshot. ``snapshot``: one version, as a
+tree. ``session``: which one is shown now. ``sessions``: which there are.
+"""
+
+from mountfs.session.life import FOREVER, Belief, State
+from mountfs.session.opening import Progress, Workshop
+from mountfs.session.session import Session, Surroundings
+from mountfs.session.sessions import Sessions
+from mountfs.session.snapshot import Facts, Snapshot
+
+__all__ = ["FOREVER", "Belief", "Facts", "Progress", "Session", "Sessions", "Snapshot", "State", "Surroundings", "Workshop"]

@@ -1,0 +1,362 @@
+"""From a source to a snapshot: the opening sequence (providers.md §6).
+
+One suffix request brings an archive's end record and, usually, its directory. What the reply is decides the way:
+
+* 206 under a strong validator: *ranges*. The tail goes into the local file; everything else is fetched when it is needed.
+* 206 without one: ranges cannot be joined safely, so the archive is asked for again, whole.
+* 200: the body *is* the archive. It is kept as it comes and never asked for again.
+
+A whole download is resumed by a range where the reply had a strong validator and a length, else started over into a file of
+its own: bytes of two replies are never mixed. Only when an archive is whole, or its directory was read, does its session's
+record name it (``Session`` does that): a crash before leaves nothing that is believed.
+
+Concurrency: coroutines without shared state; parsing and disk work in ``Workers``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import secrets
+from collections.abc import Callable, Hashable, MutableMapping
+from dataclasses import dataclass, field
+
+import trio
+
+from mountfs.archive.members import ZipContent
+from mountfs.archive.transfers import FLUSH, Archive, Patience
+from mountfs.config import Limits
+from mountfs.errors import (
+    DeadlineExceeded,
+    LimitExceeded,
+    MountfsError,
+    ServiceFailed,
+    SnapshotLost,
+)
+from mountfs.files import FilesContent, FileTable
+from mountfs.model import Shape, Span, Validator
+from mountfs.providers import FileSource, ZipSource
+from mountfs.session.snapshot import Snapshot
+from mountfs.store import Address, Store
+from mountfs.store import Snapshot as Kept
+from mountfs.transport import Body, Suffix
+from mountfs.tree import Namespace
+from mountfs.tree.inodes import Numbering
+from mountfs.workers import Workers
+from mountfs.zipformat import Directory, DirectoryParser, NeedBytes, ZipLimits
+
+log = logging.getLogger(__name__)
+
+TAIL = 256 << 10  # end record, longest comment, and the directory of about 2,400 members
+NO_CONTENT = 204  # Browserbase's other way of saying that there are no files (providers.md §4)
+EMPTY_ZIP = b"PK\5\6" + bytes(18)
+PARSE_INLINE = 64 << 10  # about 600 members: 3 ms on the loop, less than it is worth a thread
+
+
+@dataclass(eq=False, slots=True)
+class Progress:
+    """What an opening has moved so far, for ``status`` and for the line that is logged when a waiter gives up."""
+
+    bytes: int = 0
+    total: int | None = None
+    whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What every opening needs; built once in the daemon."""
+
+    store: Store
+    workers: Workers
+    nursery: trio.Nursery
+    limits: Limits
+    patience: Patience
+    memory: MutableMapping[Hashable, bytes]
+    wall: Callable[[], float]
+    max_cache: int
+
+
+@dataclass(eq=False, slots=True)
+class Opening:
+    """One attempt to obtain a session's current archive."""
+
+    shop: Workshop
+    address: Address
+    label: str
+    shape: Shape
+    numbering: Numbering
+    root_mtime_ns: int
+    lost: Callable[[SnapshotLost], None]
+    failed: Callable[[str, int, MountfsError], None]
+    progress: Progress = field(default_factory=Progress)
+
+    # -- from the service ----------------------------------------------------------------------------------------
+
+    async def obtain(self, source: ZipSource | FileSource, *, known: Validator | None = None) -> Snapshot:
+        """The current archive. ``known``: raise NotModified if it is still this one (If-None-Match)."""
+        if isinstance(source, FileSource):
+            return await self._files(source)
+        failures = 0
+        while True:
+            try:
+                return await self._zip(source, known)
+            except (ServiceFailed, DeadlineExceeded) as exc:
+                failures += 1
+                if exc.status is not None or failures > self.shop.patience.retries or not self.progress.whole:
+                    raise
+                await trio.sleep(min(8.0, 0.25 * 2**failures))
+
+    async def _zip(self, source: ZipSource, known: Validator | None) -> Snapshot:
+        tail = Suffix(TAIL)
+        async with source.open(tail, pin=None, if_none_match=known, deadline=self._deadline()) as body:
+            self._check_size(body.total, whole=not body.partial)
+            if body.partial and body.validator.strong and not body.encoded and body.total is not None:
+                return await self._ranged(source, body, body.total)
+            if not body.partial:
+                return await self._whole(source, body)
+        async with source.open(None, pin=None, deadline=self._deadline()) as body:
+            self._check_size(body.total, whole=True)
+            return await self._whole(source, body)
+
+    async def _ranged(self, source: ZipSource, body: Body, total: int) -> Snapshot:
+        name = version_name(body.validator, total)
+        kept = await self.shop.workers.disk(self.shop.store.snapshot, self.address, name)
+        try:
+            await self.shop.workers.disk(kept.set_length, total)
+            archive = self._archive(kept, source, total, body.validator)
+            parts = [chunk async for chunk in body]
+            data = b"".join(parts)
+            self.progress.bytes += len(data)
+            await archive.put(body.start, data)
+            return await self._build(archive, name, tail=(body.start, data))
+        except BaseException:
+            kept.close()
+            raise
+
+    async def _whole(self, source: ZipSource, body: Body) -> Snapshot:
+        """Streams the archive into a file of its own, then reads its directory."""
+        self.progress.whole, self.progress.total = True, body.total
+        strong = body.validator.strong and body.total is not None and not body.encoded
+        name = version_name(body.validator, body.total or 0) if strong else secrets.token_hex(16)
+        kept = await self.shop.workers.disk(self.shop.store.snapshot, self.address, name)
+        try:
+            total = await self._stream(source, body, kept, strong=strong)
+            archive = self._archive(kept, source if strong else None, total, body.validator)
+            return await self._build(archive, name, whole=True)
+        except BaseException:
+            if not strong:
+                with trio.CancelScope(shield=True):
+                    await self.shop.workers.disk(self.shop.store.drop, kept)
+            kept.close()
+            raise
+
+    async def _stream(self, source: ZipSource, body: Body, kept: Kept, *, strong: bool) -> int:
+        if body.status == NO_CONTENT:
+            await self.shop.workers.disk(kept.write, 0, EMPTY_ZIP)
+            await self.shop.workers.disk(kept.set_length, len(EMPTY_ZIP))
+            return len(EMPTY_ZIP)
+        try:
+            at = await self._pour(body, kept, 0)
+        except (ServiceFailed, DeadlineExceeded) as exc:
+            if not strong or exc.status is not None or body.total is None:
+                raise
+            at = await self._continue(source, body, kept, self.progress.bytes)
+        await self.shop.workers.disk(kept.set_length, at)
+        return at
+
+    async def _continue(self, source: ZipSource, first: Body, kept: Kept, at: int) -> int:
+        """Goes on where a whole download broke off, if the server gives that range of the same version."""
+        assert first.total is not None
+        want = Span(at, first.total)
+        async with source.open(want, pin=first.validator, deadline=self._deadline()) as body:
+            same = body.validator.agrees(first.validator) and body.total == first.total
+            if not same or (body.partial and body.start != at):
+                raise ServiceFailed(f"{self.label}: the download broke off and the archive changed")
+            self.progress.bytes = body.start
+            return await self._pour(body, kept, body.start)
+
+    async def _pour(self, body: Body, kept: Kept, at: int) -> int:
+        batch: list[bytes] = []
+        size = 0
+        self.progress.bytes = at
+        async for chunk in body:
+            batch.append(chunk)
+            size += len(chunk)
+            if size >= FLUSH:
+                await self.shop.workers.disk(kept.write, at, b"".join(batch))
+                at += size
+                self.progress.bytes = at
+                self._check_size(at, whole=True)
+                batch, size = [], 0
+        if batch:
+            await self.shop.workers.disk(kept.write, at, b"".join(batch))
+            at += size
+            self.progress.bytes = at
+        return at
+
+    def _check_size(self, total: int | None, *, whole: bool) -> None:
+        limit = self.shop.limits.max_archive_size
+        if total is not None and total > limit:
+            raise LimitExceeded(
+                f"{self.label}: the archive has {total} bytes, the limit is {limit}",
+                advice="raise limits.max_archive_size",
+            )
+        if whole and total is not None and total > self.shop.max_cache:
+            raise LimitExceeded(
+                f"{self.label}: the archive has {total} bytes and the service gives it only whole, "
+                f"the cache may hold {self.shop.max_cache}",
+                advice="raise cache.max_size",
+            )
+
+    def _deadline(self) -> float:
+        return trio.current_time() + self.shop.patience.deadline
+
+    # -- from the cache ------------------------------------------------------------------------------------------
+
+    async def reopen(self, name: str, source: ZipSource | FileSource | None) -> Snapshot | None:
+        """A snapshot kept before, from the local file; None if the cache cannot give it any more."""
+        kept = await self.shop.workers.disk(self.shop.store.find, self.address, name)
+        if kept is None:
+            return None
+        try:
+            meta = kept.facts
+            validator = Validator(*(meta.get(part) for part in ("etag", "last_modified", "version")))
+            if meta.get("form") == "files":
+                listed = source if isinstance(source, FileSource) else None
+                return self._files_snapshot(kept, FileTable.load(meta["files"]), listed, name, meta["fetched"])
+            if kept.length is None:
+                kept.close()
+                return None
+            zipped = source if isinstance(source, ZipSource) else None
+            archive = self._archive(kept, zipped, kept.length, validator)
+            return await self._build(archive, name, whole=meta.get("whole", False), fetched=meta["fetched"])
+        except MountfsError:
+            kept.close()
+            raise
+        except (KeyError, TypeError, ValueError):
+            kept.close()
+            return None
+
+    # -- common --------------------------------------------------------------------------------------------------
+
+    def _archive(self, kept: Kept, source: ZipSource | None, total: int, validator: Validator) -> Archive:
+        return Archive(
+            kept,
+            source,
+            total=total,
+            validator=validator,
+            label=self.label,
+            nursery=self.shop.nursery,
+            workers=self.shop.workers,
+            patience=self.shop.patience,
+            on_lost=self.lost,
+        )
+
+    async def _build(
+        self,
+        archive: Archive,
+        name: str,
+        *,
+        tail: tuple[int, bytes] | None = None,
+        whole: bool = False,
+        fetched: float | None = None,
+    ) -> Snapshot:
+        """Reads the directory, fetching what of it is not here, and makes the tree."""
+        directory = await self._directory(archive, tail)
+        workers = self.shop.workers
+        big = len(directory) > 2000
+        build = (directory, self.shape)
+        namespace = (
+            await workers.cpu(lambda: Namespace(*build, root_mtime_ns=self.root_mtime_ns))
+            if big
+            else Namespace(*build, root_mtime_ns=self.root_mtime_ns)
+        )
+        for reason, count in {**directory.remarks.counts, **namespace.remarks.counts}.items():
+            log.info("%s: %d members: %s", self.label, count, reason)
+        digest = await workers.cpu(directory.digest) if big else directory.digest()
+        fetched = self.shop.wall() if fetched is None else fetched
+        v = archive.validator
+        facts = {"etag": v.etag, "last_modified": v.last_modified, "version": v.version}
+        meta = {"form": "zip", "whole": whole, "fetched": fetched, "digest": digest.hex(), **facts}
+        await workers.disk(archive.kept.save_facts, meta)
+        content = ZipContent(
+            archive,
+            directory,
+            key=(self.address, name),
+            memory=self.shop.memory,
+            nursery=self.shop.nursery,
+            largest=self.shop.max_cache // 2,
+            limits=self._limits,
+            failed=lambda index, error: self.failed(name, index, error),
+        )
+        return Snapshot(
+            name, directory, namespace, content, self.numbering, archive.validator, digest, fetched, whole, archive.total
+        )
+
+    @property
+    def _limits(self) -> ZipLimits:
+        limits = self.shop.limits
+        return ZipLimits(
+            max_members=limits.max_members, max_member_size=limits.max_member_size, max_ratio=limits.max_ratio
+        )
+
+    async def _directory(self, archive: Archive, tail: tuple[int, bytes] | None) -> Directory:
+        parser = DirectoryParser(archive.total, self._limits, archive_mtime_ns=self.root_mtime_ns)
+        if tail is None:
+            span = Span(max(0, archive.total - TAIL), archive.total)
+            await archive.ensure(span)
+            tail = (span.start, await archive.read(span))
+        start, data = tail
+        while True:
+            answer: Directory | NeedBytes
+            if len(data) <= PARSE_INLINE:
+                answer = parser.feed(start, data)
+            else:
+                answer = await self.shop.workers.cpu(parser.feed, start, data)
+            if not isinstance(answer, NeedBytes):
+                return answer
+            need = Span(answer.start, answer.stop)
+            await archive.ensure(need)
+            start, data = need.start, await archive.read(need)
+
+    # -- one URL a file ------------------------------------------------------------------------------------------
+
+    async def _files(self, source: FileSource) -> Snapshot:
+        table = FileTable.of(source.files)
+        name = table.name
+        kept = await self.shop.workers.disk(self.shop.store.snapshot, self.address, name)
+        fetched = self.shop.wall()
+        meta = {"form": "files", "fetched": fetched, "files": table.dump()}
+        try:
+            await self.shop.workers.disk(kept.save_facts, meta)
+            return self._files_snapshot(kept, table, source, name, fetched)
+        except BaseException:
+            kept.close()
+            raise
+
+    def _files_snapshot(
+        self, kept: Kept, table: FileTable, source: FileSource | None, name: str, fetched: float
+    ) -> Snapshot:
+        namespace = Namespace(table.members, self.shape, root_mtime_ns=self.root_mtime_ns)
+        content = FilesContent(
+            kept,
+            table,
+            source,
+            label=self.label,
+            key=(self.address, name),
+            memory=self.shop.memory,
+            nursery=self.shop.nursery,
+            workers=self.shop.workers,
+            patience=self.shop.patience,
+            largest=self.shop.max_cache // 2,
+            failed=lambda index, error: self.failed(name, index, error),
+        )
+        size = sum(file.size for file in table.files)
+        digest = bytes.fromhex(name)
+        return Snapshot(name, table.members, namespace, content, self.numbering, Validator(), digest, fetched, False, size)
+
+
+def version_name(validator: Validator, total: int) -> str:
+    """What the store calls the version a strong validator names."""
+    text = f"{validator.version}\0{validator.etag}\0{total}"
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

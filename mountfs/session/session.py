@@ -1,0 +1,381 @@
+"""One session: which snapshot it shows now, and how that changes.
+
+``enter`` is what a directory listing or an open goes through. It answers the current snapshot while that is believed; else
+it obtains one (first time), or revalidates (a live session whose belief has run out). Obtaining is one flight however many
+wait, and it lingers: an archive that takes longer than a deadline is not started over for the next visitor.
+
+*Revalidation*: with a validator one conditional request, awaited at most ``lookup_timeout``; without one the old snapshot is
+served and one whole refetch runs in the background, no sooner than ten times what the last one took. A failed one keeps the
+old snapshot and logs a warning. The status is read *before* the archive, so a session that ends is fetched once more after
+its end and only then believed for ever. While one of its directories is open, a session keeps its snapshot (at most 10 min),
+so that what a copy reads belongs together.
+
+Concurrency: trio task thread; every change of state is free of awaits.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import trio
+
+from mountfs.caches import Flights
+from mountfs.config import Freshness, Network
+from mountfs.errors import MountfsError, NotReady, SnapshotLost, Unreachable
+from mountfs.model import Phase, SessionInfo
+from mountfs.providers import FileSource, Provider, ZipSource
+from mountfs.session.life import NOTHING, Belief, State, after_error, after_snapshot, refetch_after
+from mountfs.session.opening import Opening, Progress, Workshop
+from mountfs.session.snapshot import Snapshot
+from mountfs.store import Address
+from mountfs.transport import NotModified
+from mountfs.tree.inodes import Numbering
+
+log = logging.getLogger(__name__)
+
+KEEP_WHILE_OPEN = 600.0
+NANOSECONDS = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What every session of one provider shares."""
+
+    provider: Provider
+    shop: Workshop
+    flights: Flights
+    freshness: Freshness
+    network: Network
+    account: str
+    offline: bool
+    changed: Callable[[Session, Snapshot, Snapshot], None]
+
+
+class Session:
+    """``info``: what the service last said of it, None if it was never asked. ``listed``/``pinned``: where we know it from."""
+
+    def __init__(self, id: str, around: Surroundings, *, info: SessionInfo | None = None, cached: bool = False) -> None:  # noqa: A002
+        self.id = id
+        self.around = around
+        self.info = info
+        self.cached = cached
+        self.cached_info: SessionInfo | None = None
+        self.belief: Belief = NOTHING
+        self.current: Snapshot | None = None
+        self.progress: Progress | None = None
+        self.address = Address(around.provider.content_key, around.account, id)
+        self.numbering = Numbering(around.account, around.provider.content_key, id)
+        self.label = f"{around.provider.name}/{id}"
+        self._open_directories = 0
+        self._kept_since = 0.0
+        self._fetched_at = 0.0
+        self._download_seconds = 0.0
+        self._looked_in_cache = False
+        self._mtime_seen = around.shop.wall()
+
+    # -- facts ---------------------------------------------------------------------------------------------------
+
+    @property
+    def mtime_ns(self) -> int:
+        """The session directory's time: its end, its last change or its start; when we first saw it, if all are unknown."""
+        info = self.info or self.cached_info
+        seconds = (info.ended or info.modified or info.created) if info is not None else None
+        return int((seconds or self._mtime_seen) * NANOSECONDS)
+
+    def peek(self) -> Snapshot | None:
+        """The current snapshot, if it may be shown without a word with the service."""
+        if self.current is None:
+            return None
+        now = trio.current_time()
+        if self.belief.holds(now) or self._kept(now):
+            return self.current
+        return None
+
+    def _kept(self, now: float) -> bool:
+        return self._open_directories > 0 and now - self._kept_since < KEEP_WHILE_OPEN
+
+    def seconds_left(self) -> float:
+        """How long the kernel may believe what it is told now."""
+        now = trio.current_time()
+        if self._kept(now):
+            return max(self.belief.left(now), 1.0)
+        return self.belief.left(now)
+
+    def absent(self) -> bool:
+        """Whether it is known, now, not to exist."""
+        return self.belief.state is State.ABSENT and self.belief.holds(trio.current_time())
+
+    def directory_opened(self) -> None:
+        if self._open_directories == 0:
+            self._kept_since = trio.current_time()
+        self._open_directories += 1
+
+    def directory_closed(self) -> None:
+        self._open_directories -= 1
+
+    # -- entering ------------------------------------------------------------------------------------------------
+
+    async def enter(self) -> Snapshot:
+        """The snapshot to show now. Raises what the table of design.md §2 has; bounded by the caller's deadline."""
+        patience = trio.current_time() + self.around.freshness.ready_wait
+        while True:
+            try:
+                return await self._enter()
+            except NotReady:
+                if trio.current_time() >= patience:
+                    raise
+                await trio.sleep(min(self.belief.left(trio.current_time()) or 0.1, patience - trio.current_time()))
+
+    async def _enter(self) -> Snapshot:
+        if (snapshot := self.peek()) is not None:
+            return snapshot
+        if self.belief.error is not None and self.belief.holds(trio.current_time()):
+            raise self.belief.error.again()
+        if self.current is not None:
+            return await self._refresh(self.current)
+        return await self._obtain()
+
+    async def _obtain(self) -> Snapshot:
+        try:
+            return await self.around.flights.join(
+                ("open", self.id), self._first, linger=self.around.network.linger
+            )
+        except trio.Cancelled:
+            if self.progress is not None and self.progress.bytes:
+                log.warning(
+                    "%s: gave up waiting after %d bytes; the transfer goes on for a while: try again, or run "
+                    "'mountfs fetch %s'",
+                    self.label,
+                    self.progress.bytes,
+                    self.label,
+                )
+            raise
+
+    async def _first(self) -> Snapshot:
+        """Nothing is shown yet: from the cache if it has it, else from the service."""
+        try:
+            cached = await self._from_cache()
+            if cached is not None:
+                return await self._revalidated(cached)
+            if self.around.offline:
+                raise Unreachable(f"{self.label}: not in the cache, and this mount is offline")
+            snapshot = await self._from_service(None)
+        except MountfsError as exc:
+            self._failed(exc)
+            raise
+        self._show(snapshot)
+        return snapshot
+
+    async def _revalidated(self, cached: Snapshot) -> Snapshot:
+        """A snapshot from the cache was live when it was kept: shown again after one look at the service, if it answers."""
+        self._show(cached, phase_known=True)
+        if self.belief.holds(trio.current_time()) or self.around.offline:
+            return cached
+        return await self._refresh(cached)
+
+    # -- from the service ----------------------------------------------------------------------------------------
+
+    async def _from_service(self, old: Snapshot | None) -> Snapshot:
+        """Asks for the status first, then for the archive; raises NotModified if ``old`` is still right."""
+        provider = self.around.provider
+        began = trio.current_time()
+        deadline = began + self.around.network.deadline
+        info = self.info
+        if info is None or (old is not None and info.phase is Phase.LIVE):
+            info = await self._status(deadline, old)
+        source = await provider.source(self.id, deadline=deadline)
+        known = old.validator if old is not None and old.validator.agrees(old.validator) else None
+        opening = self._opening()
+        self.progress = opening.progress
+        try:
+            snapshot = await opening.obtain(source, known=known)
+        finally:
+            self.progress = None
+            now = trio.current_time()
+            self._fetched_at, self._download_seconds = now, now - began
+        self.info = info
+        return snapshot
+
+    async def _status(self, deadline: float, old: Snapshot | None) -> SessionInfo:
+        """The session's phase now. Without a status of its own (Kaizen), an archive that can be had is complete."""
+        provider = self.around.provider
+        if not provider.has_status:
+            return self.info or SessionInfo(self.id, Phase.TERMINAL)
+        try:
+            return await provider.session(self.id, deadline=deadline)
+        except MountfsError:
+            if old is None:
+                raise
+            return self.info or SessionInfo(self.id, Phase.LIVE)
+
+    def _opening(self) -> Opening:
+        return Opening(
+            self.around.shop,
+            self.address,
+            self.label,
+            self.around.provider.shape,
+            self.numbering,
+            self.mtime_ns,
+            self._lost,
+            self._member_failed,
+        )
+
+    # -- refreshing ----------------------------------------------------------------------------------------------
+
+    async def _refresh(self, old: Snapshot) -> Snapshot:
+        """One look whether ``old`` is still right; ``old`` itself if that takes too long or fails."""
+        if self.around.offline:
+            return old
+        key = ("refresh", self.id)
+        if old.validator.agrees(old.validator) or self._is_file_list(old):
+            with trio.move_on_after(self.around.network.lookup_timeout):
+                await self.around.flights.join(key, lambda: self._look(old), linger=self.around.network.linger)
+            return self.current or old
+        due = self._fetched_at + refetch_after(self.around.freshness, self._download_seconds)
+        if trio.current_time() >= due:
+            self.around.flights.launch(key, lambda: self._look(old))
+        else:
+            self.belief = Belief(State.LIVE, due)
+        return old
+
+    @staticmethod
+    def _is_file_list(old: Snapshot) -> bool:
+        return not hasattr(old.content, "archive")
+
+    async def _look(self, old: Snapshot) -> None:
+        try:
+            new = await self._from_service(old)
+        except NotModified:
+            self._believe(old)
+            return
+        except MountfsError as exc:
+            log.warning("%s: could not be refreshed, the old contents are shown: %s", self.label, exc)
+            self.belief = Belief(State.LIVE, trio.current_time() + self.around.freshness.live)
+            return
+        if self.current is not None and new.digest == self.current.digest and not self._moved(self.current, new):
+            new.close()
+            self._believe(self.current)
+        else:
+            self._show(new)
+
+    @staticmethod
+    def _moved(old: Snapshot, new: Snapshot) -> bool:
+        """Equal directories, but under another version: a snapshot that still needs ranges must use the new one's."""
+        return old.name != new.name and not old.whole
+
+    def _show(self, new: Snapshot, *, phase_known: bool = False) -> None:
+        """``new`` is current from now on; the old one lives on for those who have it open."""
+        old, self.current = self.current, new
+        self.cached = True
+        self._believe(new)
+        if not phase_known:
+            self._save()
+        if old is not None and old is not new:
+            old.superseded = True
+            if old.handles == 0:
+                old.close()
+            self.around.changed(self, old, new)
+
+    def _believe(self, snapshot: Snapshot) -> None:
+        members = snapshot.namespace.files + snapshot.namespace.directories - 1
+        self.belief = after_snapshot(
+            members=members,
+            info=self.info or SessionInfo(self.id, Phase.LIVE),
+            freshness=self.around.freshness,
+            now=trio.current_time(),
+            wall=self.around.shop.wall(),
+        )
+
+    def _failed(self, error: MountfsError) -> None:
+        phase = self.info.phase if self.info is not None else Phase.LIVE
+        self.belief = after_error(error, phase, self.around.freshness, trio.current_time())
+        log.warning("%s: %s", self.label, error)
+
+    def _lost(self, error: SnapshotLost) -> None:
+        """The archive changed under a reader: the next open looks for the new one."""
+        log.warning("%s", error)
+        if self.belief.error is None:
+            self.belief = Belief(State.LIVE, 0.0)
+
+    def _member_failed(self, name: str, index: int, error: MountfsError) -> None:
+        log.error("%s: %s", self.label, error)
+        snapshot = self.current
+        if snapshot is not None and snapshot.name == name:
+            snapshot.note_dead(index, trio.current_time() + self.around.freshness.failing)
+            self.around.changed(self, snapshot, snapshot)
+
+    # -- the cache -----------------------------------------------------------------------------------------------
+
+    async def _from_cache(self) -> Snapshot | None:
+        if self._looked_in_cache and not self.cached:
+            return None
+        self._looked_in_cache = True
+        shop = self.around.shop
+        record = shop.store.session(self.address)
+        facts = await shop.workers.disk(record.load)
+        if facts is None or not isinstance(facts.get("snapshot"), str):
+            return None
+        info = info_of(self.id, facts)
+        # A final record stays final; of a live one the listing may know more by now.
+        if facts.get("phase") == Phase.TERMINAL.value or self.info is None:
+            self.info = info
+        elif self.info.phase is Phase.TERMINAL:
+            self.info = SessionInfo(
+                self.id, Phase.LIVE, self.info.status, self.info.created, self.info.modified, self.info.ended
+            )
+        source = None if self.around.offline else await self._source_for_cache()
+        try:
+            return await self._opening().reopen(facts["snapshot"], source)
+        except MountfsError as exc:
+            log.warning("%s: what the cache has cannot be used: %s", self.label, exc)
+            return None
+
+    async def _source_for_cache(self) -> ZipSource | FileSource | None:
+        """Where bytes the cache lacks would come from; None if that cannot be known soon."""
+        timeout = self.around.network.lookup_timeout
+        try:
+            with trio.fail_after(timeout):
+                return await self.around.provider.source(self.id, deadline=trio.current_time() + timeout)
+        except (MountfsError, trio.TooSlowError):
+            return None
+
+    def _save(self) -> None:
+        """Records what is shown, in the background: nobody waits for it."""
+        assert self.current is not None
+        info = self.info or SessionInfo(self.id, Phase.LIVE)
+        final = info.phase is Phase.TERMINAL and self.belief.state is not State.EMPTY
+        facts = {
+            "snapshot": self.current.name,
+            "form": "files" if self._is_file_list(self.current) else "zip",
+            "phase": (Phase.TERMINAL if final else Phase.LIVE).value,
+            "status": info.status,
+            "created": info.created,
+            "modified": info.modified,
+            "ended": info.ended,
+            "fetched": self.current.fetched,
+        }
+        record = self.around.shop.store.session(self.address)
+        name = self.current.name
+
+        async def save() -> None:
+            try:
+                await self.around.shop.workers.disk(lambda: record.save(facts, snapshot=name))
+            except MountfsError as exc:
+                log.warning("%s: not recorded in the cache: %s", self.label, exc)
+
+        self.around.flights.launch(("save", self.id, name), save)
+
+    def forget(self) -> None:
+        """``mountfs refresh``: what is believed is forgotten; a snapshot stays for those who read it."""
+        self.belief = NOTHING
+        self.info = None if self.around.provider.has_status else self.info
+
+
+def info_of(id: str, facts: dict[str, Any]) -> SessionInfo:  # noqa: A002
+    """What a record says of its session; unknown or damaged parts count as not said."""
+    phase = Phase.TERMINAL if facts.get("phase") == Phase.TERMINAL.value else Phase.LIVE
+    times = [value if isinstance(value := facts.get(key), int | float) else None for key in ("created", "modified", "ended")]
+    return SessionInfo(id, phase, str(facts.get("status", "")), *times)

@@ -1,0 +1,335 @@
+"""``Store``: the disk cache as the rest of mountfs sees it. Layout: ``place.py``; trust and locks: ``snapshot.py``.
+
+Concurrency: thread-safe, and any number of processes may share a directory. Everything here may block on the disk
+and belongs into a worker thread; nothing waits for another process longer than that one's few system calls.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import logging
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Self
+
+from mountfs.errors import CacheDamaged, CacheFull
+from mountfs.store import disk
+from mountfs.store.about import About, Address, Facts, shelf
+from mountfs.store.budget import Budget, Ledger
+from mountfs.store.eviction import Evictor, take_away
+from mountfs.store.opening import Services, memory_files, open_snapshot, read_about
+from mountfs.store.place import SALT_SIZE, Place
+from mountfs.store.records import SessionRecord, current_snapshots, list_records
+from mountfs.store.snapshot import Snapshot
+
+_log = logging.getLogger(__name__)
+
+_RESCAN_SECONDS = 600.0
+"""How often the shared total is corrected by a walk: crashes and directory growth leave it a little wrong."""
+
+_RESCAN_SOON = 30.0
+"""How soon after a walk during which others wrote: what they wrote may have been counted twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheInfo:
+    """``used``: bytes on disk, as of the walk that counted them; ``max_size``: the bound."""
+
+    directory: str
+    used: int
+    max_size: int
+    sessions: int
+    snapshots: int
+    free: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What ``Store.verify`` found: how many snapshots are sound, the session ids of those dropped."""
+
+    sound: int
+    dropped: tuple[str, ...]
+
+
+class Store:
+    """A cache directory. ``max_size``, ``min_free``: bytes; ``wall``: seconds since 1970; ``clock``: monotonic."""
+
+    def __init__(
+        self,
+        directory: str,
+        *,
+        max_size: int,
+        min_free: int,
+        wall: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+        boot_id: Callable[[], str] = disk.read_boot_id,
+    ) -> None:
+        self._place = Place(directory)
+        self._ledger = Ledger(self._place.used)
+        self._evictor = Evictor(self._place)
+        self._budget = Budget(
+            self._ledger,
+            self._place.directory,
+            max_size=max_size,
+            min_free=min_free,
+            evict=self._evictor.free,
+            clock=clock,
+        )
+        self._clock = clock
+        # An unknown boot gets a name of its own: then nothing another run left unsynced is believed.
+        self._services = Services(self._place, self._budget, wall, boot_id() or secrets.token_hex(16))
+        self._salt: bytes | None = None
+        self._mutex = threading.Lock()
+        self._open: dict[str, Snapshot] = {}
+        self._rescan_at = float("-inf")
+
+    # -- life ----------------------------------------------------------------------------------------------------
+
+    def open(self) -> Store:
+        """Make the directory and remove what dead processes left. A disk that refuses is logged, not raised: the
+        store then keeps nothing until it recovers. ``CacheError`` if the directory is somebody else's."""
+        try:
+            self._place.build()
+            self._place.sweep()
+        except OSError as error:
+            _log.warning("the cache directory %s cannot be used: %s", self._place.directory, error.strerror)
+        if self._ledger.open():
+            self._rescan_at = self._clock()
+        else:
+            self._rescan()
+        return self
+
+    def close(self) -> None:
+        """Close every snapshot and give up this process's tmp directory."""
+        with self._mutex:
+            snapshots = list(self._open.values())
+            self._open.clear()
+        for snapshot in snapshots:
+            snapshot.shut()
+        self._place.close()
+        self._ledger.close()
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def maintain(self) -> None:
+        """Housekeeping, to be called about every half second: records uses, corrects the total, holds the bound."""
+        with self._mutex:
+            snapshots = list(self._open.values())
+        for snapshot in snapshots:
+            snapshot.record_use()
+        if self._ledger.lost():
+            self._recover()
+        if self._clock() >= self._rescan_at:
+            self._rescan()
+        with contextlib.suppress(CacheFull):
+            self._budget.reserve(0)
+
+    # -- sessions ------------------------------------------------------------------------------------------------
+
+    def account(self, base_url: str, key: str | None) -> str:
+        """Whose bytes these are, as hex: an HMAC, under a salt that never leaves the cache, of URL and key."""
+        if self._salt is None:
+            try:
+                self._salt = self._place.salt()
+            except OSError:
+                self._salt = secrets.token_bytes(SALT_SIZE)
+        secret = b"\0" if key is None else b"\1" + key.encode()
+        return hmac.new(self._salt, base_url.encode() + b"\0" + secret, hashlib.sha256).hexdigest()
+
+    def session(self, address: Address) -> SessionRecord:
+        """What is known of one session."""
+        return SessionRecord(self._place, self._budget, address)
+
+    def sessions(self, content_key: str, account: str) -> list[tuple[str, Facts]]:
+        """(session id, facts) of every session with a record, in no order."""
+        return list_records(self._place, shelf(content_key, account))
+
+    # -- snapshots -----------------------------------------------------------------------------------------------
+
+    def snapshot(self, address: Address, name: str) -> Snapshot:
+        """Open a snapshot, making it if need be. Two openings in one process give the same object; each needs its
+        own ``close``. ``CacheFull`` if it cannot be made."""
+        snapshot = self._open_snapshot(self._fresh(address, name), create=True)
+        if snapshot is None:
+            raise CacheFull("the cache cannot make a snapshot: its directory keeps vanishing")
+        return snapshot
+
+    def find(self, address: Address, name: str) -> Snapshot | None:
+        """Open a snapshot if it is there."""
+        return self._open_snapshot(self._fresh(address, name), create=False)
+
+    def ephemeral(self, address: Address, name: str, limit: int) -> Snapshot:
+        """A snapshot in memory, for when the cache takes nothing: at most ``limit`` bytes of the archive, then
+        ``CacheFull``. It keeps no members, nobody else finds it, and it is gone with its ``close``."""
+        budget = Budget(
+            Ledger(""), self._place.directory, max_size=limit, min_free=0, evict=lambda _size: 0, clock=self._clock
+        )
+        snapshot = Snapshot(
+            replace(self._services, budget=budget), memory_files(), self._fresh(address, name), close=_shut
+        )
+        snapshot.users = 1
+        return snapshot
+
+    def drop(self, snapshot: Snapshot) -> None:
+        """What it holds is wrong: the next opening starts afresh. Those who have it open keep it until they close."""
+        with self._mutex:
+            if self._open.get(snapshot.key) is snapshot:
+                del self._open[snapshot.key]
+            if snapshot.attached():
+                self._budget.charge(-take_away(self._place, os.path.join(self._place.snapshots, snapshot.key)))
+
+    # -- the verbs of ``mountfs cache`` --------------------------------------------------------------------------
+
+    def info(self) -> CacheInfo:
+        """What the cache holds. Walks all of it."""
+        self._rescan()
+        shelves = _names(self._place.records)
+        free = 0
+        with contextlib.suppress(OSError):
+            state = os.statvfs(self._place.directory)
+            free = state.f_bavail * state.f_frsize
+        return CacheInfo(
+            directory=self._place.directory,
+            used=self._budget.used,
+            max_size=self._budget.max_size,
+            sessions=sum(len(_names(os.path.join(self._place.records, name))) for name in shelves),
+            snapshots=len(_names(self._place.snapshots)),
+            free=free,
+        )
+
+    def prune(self) -> int:
+        """Remove leftovers, snapshots no record names, and whatever is over the bound; answers the bytes freed."""
+        freed = self._sweep()
+        current = set(current_snapshots(self._place))
+        for key in _names(self._place.snapshots):
+            if key not in current:
+                freed += self._remove(key)
+        excess = self._budget.excess()
+        return freed + (self._budget.free(excess) if excess > 0 else 0)
+
+    def clear(self) -> int:
+        """Remove everything that is not in use; answers the bytes freed."""
+        freed = self._sweep()
+        for key in _names(self._place.snapshots):
+            freed += self._remove(key)
+        leftover = self._evictor.free(1 << 62)
+        self._budget.charge(-leftover)
+        return freed + leftover
+
+    def verify(self, sound: Callable[[Snapshot], bool]) -> Verified:
+        """Ask ``sound`` of every snapshot, and drop those of which it says False or raises ``CacheDamaged``."""
+        good, dropped = 0, []
+        for key in _names(self._place.snapshots):
+            about = self._describe(key)
+            snapshot = None if about is None else self._open_snapshot(about, create=False)
+            if snapshot is None:
+                continue
+            with snapshot:
+                try:
+                    believed = sound(snapshot)
+                except CacheDamaged as error:
+                    _log.warning("session %s in the cache: %s; it is dropped", snapshot.session_id, error)
+                    believed = False
+                if believed:
+                    good += 1
+                else:
+                    dropped.append(snapshot.session_id)
+                    self.drop(snapshot)
+        return Verified(good, tuple(dropped))
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _fresh(self, address: Address, name: str) -> About:
+        return About(address.shelf, address.session_id, name, dirty_boot=self._services.boot_id)
+
+    def _open_snapshot(self, about: About, *, create: bool) -> Snapshot | None:
+        """``about``: the description if it has to be made, and its address in any case."""
+        with self._mutex:
+            snapshot = self._open.get(about.key)
+            if snapshot is None or not snapshot.attached():
+                found = open_snapshot(self._services, about, create=create)
+                if found is None:
+                    return None
+                files, about = found
+                try:
+                    with disk.writing("a snapshot"):
+                        snapshot = Snapshot(self._services, files, about, close=self._close_snapshot)
+                except CacheFull:
+                    files.close()
+                    raise
+                self._open[about.key] = snapshot
+            snapshot.users += 1
+            return snapshot
+
+    def _close_snapshot(self, snapshot: Snapshot) -> None:
+        with self._mutex:
+            snapshot.users -= 1
+            if snapshot.users:
+                return
+            if self._open.get(snapshot.key) is snapshot:
+                del self._open[snapshot.key]
+            snapshot.shut()
+
+    def _describe(self, key: str) -> About | None:
+        with contextlib.suppress(OSError, CacheDamaged):
+            fd = os.open(os.path.join(self._place.snapshots, key), disk.DIRECTORY)
+            try:
+                return read_about(fd)
+            finally:
+                os.close(fd)
+        return None
+
+    def _remove(self, key: str) -> int:
+        freed = self._evictor.remove_snapshot(key) or 0
+        self._budget.charge(-freed)
+        return freed
+
+    def _sweep(self) -> int:
+        with contextlib.suppress(OSError):
+            freed = self._place.sweep()
+            self._budget.charge(-freed)
+            return freed
+        return 0
+
+    def _recover(self) -> None:
+        """The directory was deleted under us, or its disk refused us: try to have one again."""
+        try:
+            self._place.rebuild()
+            if self._salt is not None:
+                self._place.salt(self._salt)
+        except OSError:
+            return
+        if not self._ledger.lost() or not self._ledger.open():
+            self._rescan_at = self._clock()
+
+    def _rescan(self) -> None:
+        before = self._ledger.total()
+        walked = disk.tree_size(self._place.directory)
+        quiet = self._ledger.total() == before
+        self._ledger.correct(before, walked)
+        self._rescan_at = self._clock() + (_RESCAN_SECONDS if quiet else _RESCAN_SOON)
+
+
+def _shut(snapshot: Snapshot) -> None:
+    snapshot.shut()
+
+
+def _names(path: str) -> list[str]:
+    try:
+        return os.listdir(path)
+    except OSError:
+        return []

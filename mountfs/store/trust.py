@@ -1,0 +1,173 @@
+"""``meta`` of an open snapshot: how it is changed by several processes, and what it says about trust.
+
+Within one boot, a byte marked in the map is believed: it reached the page cache before its mark did, and a killed
+process takes nothing back. After a power cut that order means nothing. So ``meta`` names the boot in which bytes
+were written that may not be on the disk, and says so on the disk before the first of them is marked;
+``declare_synced`` clears it. A snapshot opened under another boot is *suspect* (see ``opening``): each member's CRC
+is checked before it is believed, and the marks of those that passed are kept in ``checked``.
+
+Locks, as OFD locks on bytes of ``map`` far beyond its end, released by the kernel when their holder dies:
+
+- the dirty byte: held shared by every process with unsynced writes, exclusively by one that declares all synced;
+- the meta byte: held exclusively while ``meta`` is read, changed and replaced.
+
+Concurrency: thread-safe; blocking.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from mountfs.errors import CacheDamaged, CacheFull
+from mountfs.store import disk
+from mountfs.store.about import About
+from mountfs.store.budget import Budget
+from mountfs.store.opening import read_about
+from mountfs.store.place import Place
+
+_DIRTY_BYTE = 1 << 61
+_META_BYTE = _DIRTY_BYTE + 1
+
+_LOCK_SECONDS = 5.0
+"""How long we wait for another process to finish replacing ``meta``: it takes it microseconds, an fsync at most."""
+
+
+class Trust:
+    """The description of one open snapshot. ``dir_fd`` and ``map_fd`` stay the snapshot's."""
+
+    def __init__(
+        self, place: Place, budget: Budget, about: About, *, dir_fd: int, map_fd: int, boot_id: str, writable: bool
+    ) -> None:
+        self.about = about
+        self._place = place
+        self._budget = budget
+        self._dir_fd = dir_fd
+        self._map_fd = map_fd
+        self._boot_id = boot_id
+        self._writable = writable
+        self._path = os.path.join(place.snapshots, about.key)
+        self._lock = threading.RLock()
+        self._writing = 0
+        self._generation = 0
+        self._dirtied = False
+        self._checked_fd = -1
+
+    def attached(self) -> bool:
+        """Whether our directory is still the one that later openings will find."""
+        return self._dir_fd >= 0 and disk.same_file(self._dir_fd, self._path)
+
+    def reload(self) -> About:
+        """Learn what other processes changed."""
+        with self._lock, contextlib.suppress(OSError, CacheDamaged):
+            self.about = read_about(self._dir_fd)
+        return self.about
+
+    def update(self, *, sync: bool = False, **changes: Any) -> None:
+        """Change ``meta``, keeping what other processes changed. Where it cannot be written for good (a read-only
+        disk, a directory that was deleted) only in memory. ``CacheFull`` on any other failure."""
+        with self._lock, disk.writing("a snapshot's description"):
+            if not self._writable:
+                self.about = replace(self.about, **changes)
+                return
+            self._wait_for_lock(fcntl.F_WRLCK, _META_BYTE)
+            try:
+                self.about = replace(self.reload(), **changes)
+                if self.attached():
+                    with contextlib.suppress(FileNotFoundError):
+                        path = os.path.join(self._path, "meta")
+                        self._budget.charge(self._place.save(path, self.about.dump(), sync=sync))
+            finally:
+                disk.try_range_lock(self._map_fd, fcntl.F_UNLCK, _META_BYTE, 1)
+
+    @contextlib.contextmanager
+    def changing(self) -> Iterator[None]:
+        """Around every change of data, map or members: it is known, on disk, that some of it may be unsynced."""
+        with self._lock:
+            self._writing += 1
+            self._generation += 1
+        try:
+            if not self._dirtied:
+                self._become_dirty()
+            yield
+        finally:
+            with self._lock:
+                self._writing -= 1
+
+    def declare_synced(self, sync: Callable[[], None]) -> bool:
+        """Call ``sync``, which brings all to the disk, and note that it is there; False if somebody wrote meanwhile.
+
+        ``sync`` runs twice: once at leisure, and once, with little left to do, while nobody can write.
+        """
+        with self._lock:
+            generation = self._generation
+            if self._writing or not self._writable:
+                return False
+        with disk.writing("a snapshot to the disk"):
+            sync()
+        with self._lock:
+            if self._writing or self._generation != generation:
+                return False
+            if not disk.try_range_lock(self._map_fd, fcntl.F_WRLCK, _DIRTY_BYTE, 1):
+                return False
+            try:
+                with disk.writing("a snapshot to the disk"):
+                    sync()
+                self.update(sync=True, dirty_boot=None)
+                self._dirtied = False
+            finally:
+                if self._dirtied:
+                    disk.try_range_lock(self._map_fd, fcntl.F_RDLCK, _DIRTY_BYTE, 1)
+                else:
+                    disk.try_range_lock(self._map_fd, fcntl.F_UNLCK, _DIRTY_BYTE, 1)
+        return True
+
+    def mark_verified(self, index: int) -> None:
+        """Remember, over restarts, that member ``index`` of a suspect snapshot passed its CRC."""
+        if not self.about.suspect:
+            return
+        with self._lock, disk.writing("a member's mark"):
+            if self._checked_fd < 0:
+                self._checked_fd = os.open("checked", disk.READ_WRITE | os.O_CREAT, 0o600, dir_fd=self._dir_fd)
+            os.pwrite(self._checked_fd, b"\1", index)
+
+    def is_verified(self, index: int) -> bool:
+        """Whether member ``index`` may be believed."""
+        if not self.about.suspect:
+            return True
+        with self._lock, contextlib.suppress(OSError):
+            if self._checked_fd < 0:
+                self._checked_fd = os.open("checked", disk.READ_WRITE, dir_fd=self._dir_fd)
+            return os.pread(self._checked_fd, 1, index) == b"\1"
+        return False
+
+    def close(self) -> None:
+        """Close what is ours."""
+        if self._checked_fd >= 0:
+            os.close(self._checked_fd)
+            self._checked_fd = -1
+
+    def _become_dirty(self) -> None:
+        if not self._writable:
+            raise CacheFull("the cache's disk is read-only", advice="make it writable, or point cache.dir elsewhere")
+        with self._lock:
+            if self._dirtied:
+                return
+            with disk.writing("a snapshot's description"):
+                self._wait_for_lock(fcntl.F_RDLCK, _DIRTY_BYTE)
+            if self.reload().dirty_boot != self._boot_id:
+                self.update(sync=True, dirty_boot=self._boot_id)
+            self._dirtied = True
+
+    def _wait_for_lock(self, kind: int, byte: int) -> None:
+        deadline = time.monotonic() + _LOCK_SECONDS
+        while not disk.try_range_lock(self._map_fd, kind, byte, 1):
+            if time.monotonic() > deadline:
+                raise CacheFull("another process keeps a snapshot of the cache locked")
+            time.sleep(0.002)

@@ -1,0 +1,248 @@
+"""Connections of one provider: its own name resolution, its own pools, its own rules on where they may lead.
+
+``httpcore`` connects through a *network backend*; ours resolves the name in threads under a limiter of this provider
+alone (trio's default limiter is shared, and an abandoned look-up keeps its token: one black-holed name server would
+take the whole daemon's threads), judges each address by the host rules, and races the addresses (RFC 8305).
+``PooledTransport`` is the httpx side: it chooses between direct connections and proxies.
+
+Concurrency: everything runs on the trio loop; only getaddrinfo leaves it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from typing import Any, cast
+
+import httpcore
+import httpx
+import trio
+
+from mountfs.errors import ConfigError
+from mountfs.transport.proxies import Proxies, Proxy
+
+KEEPALIVE = 60.0
+"""Seconds an idle connection is kept: httpx's 5 s would pay TLS again at nearly every command a person types."""
+RESOLVER_THREADS = 4
+ATTEMPT_DELAY = 0.25
+"""Seconds before the next address is tried beside the last (RFC 8305 §5)."""
+READ_SIZE = 256 << 10
+"""Bytes read from a socket at once; httpcore asks for 64 KiB, which costs four times the system calls."""
+
+AcceptsAddress = Callable[[str, str], bool]
+
+
+class NameNotResolved(httpcore.ConnectError):
+    """The host's name has no address."""
+
+
+class AddressForbidden(httpcore.ConnectError):
+    """The host's name leads to an address the rules do not allow."""
+
+
+class Stream(httpcore.AsyncNetworkStream):
+    """A connection that reads in larger pieces; everything else is the inner stream's."""
+
+    def __init__(self, inner: httpcore.AsyncNetworkStream) -> None:
+        self._inner = inner
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return await self._inner.read(max(max_bytes, READ_SIZE), timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        await self._inner.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        return Stream(await self._inner.start_tls(ssl_context, server_hostname, timeout))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)
+
+
+class Backend(httpcore.AsyncNetworkBackend):
+    """Resolves, judges, connects. One a pool; the limiter is shared by a provider's pools."""
+
+    def __init__(self, limiter: trio.CapacityLimiter, accepts: AcceptsAddress) -> None:
+        self._limiter = limiter
+        self._accepts = accepts
+        self._inner = httpcore.TrioBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,  # noqa: ARG002  (we set neither)
+        socket_options: Iterable[Any] | None = None,  # noqa: ARG002
+    ) -> httpcore.AsyncNetworkStream:
+        with trio.move_on_after(float("inf") if timeout is None else timeout):
+            addresses = await self._resolve(host, port)
+            allowed = [address for address in addresses if self._accepts(host, address)]
+            if not allowed:
+                raise AddressForbidden("the name leads to a private address")
+            return Stream(await self._race(allowed, port))
+        raise httpcore.ConnectTimeout("no connection in time")
+
+    async def sleep(self, seconds: float) -> None:
+        await trio.sleep(seconds)
+
+    async def _resolve(self, host: str, port: int) -> list[str]:
+        try:
+            rows = await trio.to_thread.run_sync(_addresses, host, port, abandon_on_cancel=True, limiter=self._limiter)
+        except (OSError, UnicodeError) as error:
+            raise NameNotResolved(f"the name cannot be resolved ({type(error).__name__})") from error
+        return rows
+
+    async def _race(self, addresses: list[str], port: int) -> httpcore.AsyncNetworkStream:
+        winners: list[httpcore.AsyncNetworkStream] = []
+        failures: list[Exception] = []
+
+        async def attempt(address: str, failed: trio.Event) -> None:
+            try:
+                stream = await self._inner.connect_tcp(address, port)
+            except httpcore.ConnectError as error:
+                failures.append(error)
+                failed.set()
+                return
+            winners.append(stream)
+            nursery.cancel_scope.cancel()
+
+        try:
+            async with trio.open_nursery() as nursery:
+                for address in addresses:
+                    failed = trio.Event()
+                    nursery.start_soon(attempt, address, failed)
+                    with trio.move_on_after(ATTEMPT_DELAY):
+                        await failed.wait()
+            if not winners:
+                raise failures[-1]
+            return winners.pop(0)
+        finally:
+            with trio.CancelScope(shield=True):
+                for loser in winners:
+                    await loser.aclose()
+
+
+def _addresses(host: str, port: int) -> list[str]:
+    """The addresses of a name, in the resolver's order of preference, none twice. Blocks: runs in a thread."""
+    rows = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(row[4][0]) for row in rows))
+
+
+class PooledTransport(httpx.AsyncBaseTransport):
+    """httpx's way to the network: one pool for direct connections, and one for each proxy in use.
+
+    The pools have no lid of their own: the transport above counts what is under way (a pool's queue cannot be seen,
+    and a request cancelled in it has been seen to be lost).
+    """
+
+    def __init__(
+        self,
+        *,
+        tls: ssl.SSLContext,
+        limiter: trio.CapacityLimiter,
+        accepts: AcceptsAddress,
+        proxies: Proxies,
+        keep: int,
+    ) -> None:
+        self._tls = tls
+        self._limiter = limiter
+        self._proxies = proxies
+        self._keep = keep
+        self._direct = httpcore.AsyncConnectionPool(
+            ssl_context=tls,
+            max_connections=None,
+            max_keepalive_connections=keep,
+            keepalive_expiry=KEEPALIVE,
+            network_backend=Backend(limiter, accepts),
+        )
+        self._proxied: dict[Proxy, httpcore.AsyncConnectionPool] = {}
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        url = request.url
+        proxy = self._proxies.choose(url.scheme, url.host, url.port)
+        pool = self._direct if proxy is None else self._through(proxy)
+        answer = await pool.handle_async_request(
+            httpcore.Request(
+                method=request.method,
+                url=httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+                headers=request.headers.raw,
+                content=request.stream,
+                extensions=request.extensions,
+            )
+        )
+        return httpx.Response(
+            answer.status, headers=answer.headers, stream=_Incoming(answer), extensions=answer.extensions
+        )
+
+    async def aclose(self) -> None:
+        for pool in (self._direct, *self._proxied.values()):
+            await pool.aclose()
+
+    def _through(self, proxy: Proxy) -> httpcore.AsyncConnectionPool:
+        pool = self._proxied.get(proxy)
+        if pool is None:
+            pool = self._proxied[proxy] = self._proxy_pool(proxy)
+        return pool
+
+    def _proxy_pool(self, proxy: Proxy) -> httpcore.AsyncConnectionPool:
+        # The user named the proxy, so it may be anywhere; what lies behind it, it resolves itself.
+        common: dict[str, Any] = {
+            "proxy_url": proxy.url,
+            "proxy_auth": proxy.auth,
+            "ssl_context": self._tls,
+            "max_connections": None,
+            "max_keepalive_connections": self._keep,
+            "keepalive_expiry": KEEPALIVE,
+            "network_backend": Backend(self._limiter, lambda _host, _address: True),
+        }
+        if not proxy.url.startswith("socks5"):
+            return httpcore.AsyncHTTPProxy(**common)
+        try:
+            return httpcore.AsyncSOCKSProxy(**common)
+        except ImportError as error:
+            raise ConfigError(
+                "the environment names a SOCKS proxy, and the package socksio is not installed",
+                advice="install httpx[socks], or name an http:// proxy in HTTPS_PROXY",
+            ) from error
+
+
+class _Incoming(httpx.AsyncByteStream):
+    """An answer's bytes as they come, and a way to stop that leaves no generator half run.
+
+    httpcore reads through nested asynchronous generators. Dropping them in the middle leaves their clean-up to the
+    garbage collector, which trio warns of; so ``aclose`` closes the socket and lets the next read fail through all.
+    """
+
+    def __init__(self, answer: httpcore.Response) -> None:
+        self._answer = answer
+        self._chunks: AsyncIterator[bytes] | None = None
+        self._ended = False
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._chunks is None:
+            self._chunks = aiter(cast("AsyncIterable[bytes]", self._answer.stream))
+        try:
+            return await anext(self._chunks)
+        except BaseException:
+            self._ended = True
+            raise
+
+    async def aclose(self) -> None:
+        with trio.CancelScope(shield=True):
+            if self._chunks is not None and not self._ended:
+                await self._answer.extensions["network_stream"].aclose()
+                with contextlib.suppress(httpcore.NetworkError, httpcore.ProtocolError, StopAsyncIteration):
+                    while True:
+                        await anext(self)
+            await self._answer.aclose()

@@ -1,0 +1,35 @@
+"""Where work that may block is done: two groups of threads, so that a slow disk does not hold up inflating.
+
+Nothing that blocks runs on the trio loop: disk calls go to ``disk`` (they wait for the device), parsing and inflating to
+``cpu`` (isal and zlib release the GIL; more threads than cores only add switches). Both are limiters of our own: trio's
+default one is shared with name resolution, whose abandoned look-ups keep their place.
+
+Concurrency: created once in the daemon and handed down; a thread is never abandoned, so what it touches stays valid.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TypeVar, TypeVarTuple
+
+import trio
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+class Workers:
+    """Two thread groups. ``disk_threads``: 8 keeps a few slow reads from queueing; the page cache answers most."""
+
+    def __init__(self, *, disk_threads: int = 8, cpu_threads: int | None = None) -> None:
+        self._disk = trio.CapacityLimiter(disk_threads)
+        self._cpu = trio.CapacityLimiter(cpu_threads or max(2, os.cpu_count() or 1))
+
+    async def disk(self, call: Callable[[*Ts], T], *args: *Ts) -> T:
+        """``call(*args)`` in a thread that may wait for a disk."""
+        return await trio.to_thread.run_sync(call, *args, limiter=self._disk)
+
+    async def cpu(self, call: Callable[[*Ts], T], *args: *Ts) -> T:
+        """``call(*args)`` in a thread meant for computing."""
+        return await trio.to_thread.run_sync(call, *args, limiter=self._cpu)

@@ -1,0 +1,178 @@
+"""A zip's central directory as an immutable list of members, about 130 bytes each, names included.
+
+Theory: the directory's own bytes are the best table of its members: they are kept as they came, with the position
+of each record, and fields are unpacked when they are asked for. See ``scan.py`` for what is found out up front.
+
+Concurrency: immutable once built, so tasks and threads may share it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from struct import Struct
+
+from mountfs.model import Kind, Member, MemberPath, Remarks, Span
+from mountfs.zipformat.checks import (
+    FAULT_OUTSIDE,
+    FAULT_OVERLAP,
+    FAULT_RATIO,
+    FAULT_ZIP64,
+    impossible_size,
+)
+from mountfs.zipformat.records import (
+    CENTRAL_HEADER_SIZE,
+    FLAG_ENCRYPTED,
+    LOCAL_HEADER_SIZE,
+    SENTINEL_32,
+    CentralRecord,
+    extents,
+    name_length_at,
+)
+from mountfs.zipformat.scan import OUTSIDE, OVERLAP, SHORT_ZIP64, Scan, member_name
+from mountfs.zipformat.times import member_time_ns
+from mountfs.zipformat.types import DIRECTORY, HIDDEN, KINDS, ODD, executable
+
+LOCAL_EXTRA_SLACK = 2048
+"""Bytes by which a local header may be longer than the central one says: fetched along, so that header and data
+come in one request (zip.md, "Remotely")."""
+
+FAULTS: tuple[tuple[int, str], ...] = (
+    (SHORT_ZIP64, FAULT_ZIP64),
+    (OUTSIDE, FAULT_OUTSIDE),
+    (OVERLAP, FAULT_OVERLAP),
+)
+"""Bit of a member's traits -> what it means."""
+
+_TIME_FIELDS = Struct("<12xHH12xHH")
+_NAME_LENGTH_AT = 28
+_SLASH = 0x2F
+
+
+class Directory:
+    """The members of one archive, in directory order; index = position in the central directory.
+
+    ``start``, ``stop``: the directory's own bytes in the archive. ``starts`` and ``order``: header offsets of the
+    members that hold data, ascending, and the indices of those members.
+    """
+
+    def __init__(self, raw: bytes, found: Scan, *, start: int, base: int, archive_mtime_ns: int) -> None:
+        self.start = start
+        self.stop = start + len(raw)
+        self.starts: Sequence[int] = found.starts
+        self.order = found.order
+        self.remarks = Remarks(dict(found.remarks))
+        self._raw = raw
+        self._base = base
+        self._positions = found.positions
+        self._traits = bytes(found.traits)
+        self._archive_mtime_ns = archive_mtime_ns
+
+    def __len__(self) -> int:
+        """All members, hidden ones included."""
+        return len(self._positions)
+
+    def __getitem__(self, index: int) -> Member:
+        """The member of that index. Raises IndexError past the end, KeyError for a hidden one."""
+        path, trait, position = self.path(index), self._traits[index], self._positions[index]
+        record = CentralRecord.at(self._raw, position)
+        extra = self._extra(position, record.name_length, record.extra_length)
+        size, compressed_size, header_offset = record.size, record.compressed_size, record.header_offset
+        if SENTINEL_32 in (size, compressed_size, header_offset):
+            size, compressed_size, header_offset, _ = extents(size, compressed_size, header_offset, extra)
+        return Member(
+            path=path,
+            kind=self.kind(index),
+            size=size,
+            mtime_ns=member_time_ns(record.date, record.time, extra, self._archive_mtime_ns),
+            executable=executable(record.attributes),
+            compressed_size=compressed_size,
+            crc=record.crc,
+            method=record.method,
+            header_offset=header_offset + self._base,
+            encrypted=bool(record.flags & FLAG_ENCRYPTED),
+            fault=_fault(trait, record.method, size, compressed_size),
+        )
+
+    def path(self, index: int) -> MemberPath:
+        """A member's safe path. Raises KeyError for a hidden one."""
+        trait, position = self._traits[index], self._positions[index]
+        if trait & HIDDEN:
+            raise KeyError(index)
+        if trait & ODD:
+            path = member_name(self._raw, position).path
+            if path is None:
+                raise KeyError(index)
+            return path
+        start = position + CENTRAL_HEADER_SIZE
+        stop = start + name_length_at(self._raw, position + _NAME_LENGTH_AT)[0]
+        if trait & DIRECTORY and self._raw[stop - 1] == _SLASH:
+            stop -= 1
+        return MemberPath(self._raw[start:stop])
+
+    def kind(self, index: int) -> Kind:
+        """File, directory or link. A link's target may still turn out to be unsafe (``safe_link``)."""
+        return KINDS[self._traits[index] & 3]
+
+    def mtime_ns(self, index: int) -> int:
+        """A member's time of modification, without unpacking the rest."""
+        position = self._positions[index]
+        time, date, name_length, extra_length = _TIME_FIELDS.unpack_from(self._raw, position)
+        return member_time_ns(date, time, self._extra(position, name_length, extra_length), self._archive_mtime_ns)
+
+    def names(self) -> Iterator[tuple[int, MemberPath, bool]]:
+        """(index, path, whether it is a directory) of every member that is shown, in directory order."""
+        path = self.path
+        for index, trait in enumerate(self._traits):
+            if not trait & HIDDEN:
+                yield index, path(index), bool(trait & DIRECTORY)
+
+    def span(self, index: int) -> Span:
+        """The bytes that hold a member's local header and data, fetched as one range. The local header may turn out
+        longer than allowed for: then data ends behind the span. Meaningless for a member with a fault."""
+        member = self[index]
+        stop = member.header_offset + LOCAL_HEADER_SIZE + len(member.path) + LOCAL_EXTRA_SLACK + member.compressed_size
+        return Span(member.header_offset, min(stop, self.next_after(member.header_offset)))
+
+    def next_after(self, offset: int) -> int:
+        """Where the next member's local header starts behind ``offset``; the directory's start after the last."""
+        rank = bisect_right(self.starts, offset)
+        return self.starts[rank] if rank < len(self.starts) else self.start
+
+    def members_between(self, start: int, stop: int) -> Sequence[int]:
+        """The indices of members whose local header lies in [start, stop), in that order."""
+        return self.order[bisect_left(self.starts, start) : bisect_left(self.starts, stop)]
+
+    def digest(self) -> bytes:
+        """32 bytes that are equal for two archives whose members have the same names, sizes, CRCs and kinds,
+        whatever their order, times and compression. About 3 us a member: for a worker thread.
+
+        A sum of hashes, so that order does not count and a million members need no sorting.
+        """
+        total = 0
+        for index, path, _ in self.names():
+            position = self._positions[index]
+            record = CentralRecord.at(self._raw, position)
+            size = record.size
+            if size == SENTINEL_32:
+                size = extents(
+                    size,
+                    record.compressed_size,
+                    record.header_offset,
+                    self._extra(position, record.name_length, record.extra_length),
+                ).size
+            facts = b"%d %d %d " % (size, record.crc, self._traits[index] & 3)
+            total += int.from_bytes(hashlib.blake2b(facts + path, digest_size=32).digest(), "little")
+        return (total % 2**256).to_bytes(32, "little")
+
+    def _extra(self, position: int, name_length: int, length: int) -> bytes:
+        start = position + CENTRAL_HEADER_SIZE + name_length
+        return self._raw[start : start + length]
+
+
+def _fault(trait: int, method: int, size: int, compressed_size: int) -> str:
+    for bit, meaning in FAULTS:
+        if trait & bit:
+            return meaning
+    return FAULT_RATIO if impossible_size(method, size, compressed_size) else ""
