@@ -213,7 +213,7 @@ def archive(
     return body + end(*claims, comment=comment, disk=disk) + junk if not end64 else (
         body
         + end64_records(*claims, at=shift - len(prefix) + len(body), data=end64_data, version=end64_version, disk=disk)
-        + end(0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, comment=comment)
+        + end(0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, comment=comment, disk=0xFFFF if disk else 0)
         + junk
     )  # fmt: skip
 

@@ -273,7 +273,7 @@ class Archive:
         begin = start // size * size
         for low, high in ((begin, self.total), (0, begin)):
             at = low
-            while at < high and room > 0 and self.walk.mayrun_ahead():
+            while at < high and room > 0 and self.walk.may_run_ahead():
                 chunk = Span(at, min(at + size, high))
                 if self._fetch([chunk], demand=False):
                     room -= 1
@@ -348,7 +348,6 @@ class Archive:
             claim = self.kept.claim(transfer.rest)
             if claim is not None:
                 with claim:
-                    self.kept.refresh(transfer.rest)
                     for hole in self.missing(transfer.rest):
                         transfer.at = hole.start
                         if hole.start < transfer.stop:
@@ -356,7 +355,7 @@ class Archive:
                     transfer.at = max(transfer.at, transfer.stop)
                 return
             await trio.sleep(CLAIM_POLL)
-            self.kept.refresh(transfer.rest)
+            self.kept.refresh()
             self._wake_all()
             if not self.missing(transfer.rest):
                 transfer.at = transfer.stop

@@ -16,7 +16,7 @@ from typing import NoReturn
 
 import click
 
-from mountfs.cli.common import Choices, common_options, show_error
+from mountfs.cli.common import Choices, common_options, show_errors
 from mountfs.errors import MountfsError
 
 VERBS: dict[str, str] = {
@@ -86,8 +86,8 @@ def run(entry: click.Command, arguments: Sequence[str] | None, prog_name: str) -
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except MountfsError as error:
-        show_error(error)
+    except (MountfsError, ExceptionGroup) as error:
+        show_errors(error)
         sys.exit(1)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(1)

@@ -6,8 +6,8 @@ Concurrency: one thread.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -77,12 +77,15 @@ def read_config(path: str | None = None) -> Config:
 
 
 def usable_config(path: str | None = None) -> Config:
-    """The configuration with its keys; refused if it names no provider. Raises ConfigError."""
+    """The configuration with its keys; refused if it names no provider. Raises ConfigError.
+
+    Keys are read here, before the loop starts: a command for one may wait for a person.
+    """
     from mountfs.config import require_providers, resolve_keys
 
     config = read_config(path)
     require_providers(config)
-    return resolve_keys(config, os.environ)
+    return replace(config, providers=resolve_keys(config.providers, os.environ))
 
 
 def provider_options(type_: str) -> type[BaseModel]:
@@ -92,7 +95,24 @@ def provider_options(type_: str) -> type[BaseModel]:
     return options_of(type_)
 
 
-def show_error(error: MountfsError) -> None:
-    """Each line of the message, then what to do, on standard error."""
+def show_error(error: MountfsError, *, about: str = "") -> None:
+    """Each line of the message, then what to do, on standard error. ``about``: what it happened to."""
     for line in str(error).splitlines():
-        click.echo(f"mountfs: {line}", err=True)
+        click.echo(f"mountfs: {about}{': ' if about else ''}{line}", err=True)
+
+
+def show_errors(error: MountfsError | ExceptionGroup[Exception]) -> None:
+    """As ``show_error``, also for what came out of a nursery. Raises again what holds anything but our own errors."""
+    ours, others = (error, None) if isinstance(error, MountfsError) else error.split(MountfsError)
+    if others is not None:
+        raise error
+    for each in _leaves(ours):
+        show_error(each)
+
+
+def _leaves(error: BaseException | None) -> Iterator[MountfsError]:
+    if isinstance(error, MountfsError):
+        yield error
+    elif isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)

@@ -27,9 +27,9 @@ def check() -> None:
 
     config = read_config()
     require_providers(config)
-    config = resolve_keys(config, os.environ)
+    providers = resolve_keys(config.providers, os.environ)
     click.echo(f"{config.path or 'environment'}: ok")
-    for provider in config.providers:
+    for provider in providers:
         source = provider.key_source
         wanted = f", looked for in {source.value if source.kind == 'api_key_env' else source.kind}" if source else ""
         key = "key found" if provider.key else f"no key{wanted}"

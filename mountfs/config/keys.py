@@ -16,11 +16,11 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from mountfs.config.files import MAX_KEY_SIZE, read_trusted
-from mountfs.config.schema import Config, KeySource, ProviderSettings
+from mountfs.config.schema import KeySource, ProviderSettings
 from mountfs.config.secret import Secret
 from mountfs.errors import ConfigError
 
@@ -31,9 +31,9 @@ _HEADER_VALUE = re.compile(r"[\x21-\x7e]+", re.ASCII)
 """What can stand in a request header without changing its meaning (RFC 9110 §5.5), blanks left out."""
 
 
-def resolve_keys(config: Config, environ: Mapping[str, str]) -> Config:
-    """The configuration with every provider's key in place. Raises ConfigError."""
-    return replace(config, providers=tuple(replace(each, key=resolve_key(each, environ)) for each in config.providers))
+def resolve_keys(providers: Iterable[ProviderSettings], environ: Mapping[str, str]) -> tuple[ProviderSettings, ...]:
+    """The providers, each with its key in place. One that has its key is left as it is. Raises ConfigError."""
+    return tuple(replace(each, key=resolve_key(each, environ)) for each in providers)
 
 
 def resolve_key(
@@ -44,8 +44,8 @@ def resolve_key(
     ``timeout``: seconds a key command may take. Raises ConfigError for a source that is named but cannot be used.
     """
     source = settings.key_source
-    if source is None:
-        return None
+    if source is None or settings.key is not None:
+        return settings.key
     text = SOURCES[source.kind](source, environ, timeout)
     if text is None:
         return None

@@ -101,7 +101,7 @@ class FakeSession:
     etag: str | None = None
     """Instead of the true one, quotes and ``W/`` included."""
     answer: Step | None = None
-    """Instead of the archive: a 204, a PDF with 200 …"""
+    """Instead of the archive (Kaizen: instead of its URL): a 204, a PDF with 200 …"""
     files: list[FakeFile] | None = None
     """Of the per-file API; None: the archive's members."""
     agent: str = "agent_demo"

@@ -43,7 +43,9 @@ class Ledger:
             self._close()
             with contextlib.suppress(OSError):
                 self._fd = os.open(self._path, disk.READ_WRITE | os.O_CREAT, 0o600)
-                return len(os.pread(self._fd, _SIZE, 0)) == _SIZE
+                if len(os.pread(self._fd, _SIZE, 0)) == _SIZE:
+                    return True
+                self._write(0)
             return False
 
     def lost(self) -> bool:

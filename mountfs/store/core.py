@@ -97,12 +97,14 @@ class Store:
         store then keeps nothing until it recovers. ``CacheError`` if the directory is somebody else's."""
         try:
             self._place.build()
-            self._place.sweep()
+            freed = self._place.sweep()
+            known = self._ledger.open()
+            self._budget.charge(self._place.enter() - freed)
         except OSError as error:
+            known = False
             _log.warning("the cache directory %s cannot be used: %s", self._place.directory, error.strerror)
-        if self._ledger.open():
-            self._rescan_at = self._clock()
-        else:
+        self._rescan_at = self._clock()
+        if not known:
             self._rescan()
         return self
 
@@ -169,8 +171,8 @@ class Store:
         return snapshot
 
     def find(self, address: Address, name: str) -> Snapshot | None:
-        """Open a snapshot if it is there."""
-        return self._open_snapshot(self._fresh(address, name), create=False)
+        """Open a snapshot if it is there and can be opened."""
+        return self._find(self._fresh(address, name))
 
     def ephemeral(self, address: Address, name: str, limit: int) -> Snapshot:
         """A snapshot in memory, for when the cache takes nothing: at most ``limit`` bytes of the archive, then
@@ -235,7 +237,7 @@ class Store:
         good, dropped = 0, []
         for key in _names(self._place.snapshots):
             about = self._describe(key)
-            snapshot = None if about is None else self._open_snapshot(about, create=False)
+            snapshot = None if about is None else self._find(about)
             if snapshot is None:
                 continue
             with snapshot:
@@ -255,6 +257,11 @@ class Store:
 
     def _fresh(self, address: Address, name: str) -> About:
         return About(address.shelf, address.session_id, name, dirty_boot=self._services.boot_id)
+
+    def _find(self, about: About) -> Snapshot | None:
+        with contextlib.suppress(CacheFull):
+            return self._open_snapshot(about, create=False)
+        return None
 
     def _open_snapshot(self, about: About, *, create: bool) -> Snapshot | None:
         """``about``: the description if it has to be made, and its address in any case."""

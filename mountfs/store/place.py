@@ -92,10 +92,16 @@ class Place:
     def fresh(self) -> str:
         """A path for a new unfinished thing, in this process's tmp directory (made on first use)."""
         with self._lock:
-            if self._own is None or not os.path.lexists(self._own):
+            own = self._own
+            if own is None or not os.path.lexists(own):
                 self._leave()
-                self._own, self._own_fd = self._enter()
-            return os.path.join(self._own, str(next(self._numbers)))
+                own, self._own_fd = self._enter()
+                self._own = own
+            return os.path.join(own, str(next(self._numbers)))
+
+    def enter(self) -> int:
+        """Make this process's tmp directory now; answers the bytes on disk it takes."""
+        return disk.disk_size(os.stat(os.path.dirname(self.fresh())))
 
     def create(self) -> tuple[str, int]:
         """A new unfinished file, open for reading and writing: (path, descriptor)."""

@@ -70,8 +70,10 @@ class SessionRecord:
                 grown = self._place.save(self._path, data)
             except FileNotFoundError:
                 self._place.rebuild()
+                shelf = os.path.dirname(self._path)
                 with contextlib.suppress(FileExistsError):
-                    os.mkdir(os.path.dirname(self._path), 0o700)
+                    os.mkdir(shelf, 0o700)
+                    self._budget.charge(disk.disk_size(os.stat(shelf)))
                 grown = self._place.save(self._path, data)
         self._budget.charge(grown)
 

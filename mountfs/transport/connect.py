@@ -63,7 +63,15 @@ class Stream(httpcore.AsyncNetworkStream):
         return Stream(await self._inner.start_tls(ssl_context, server_hostname, timeout))
 
     def get_extra_info(self, info: str) -> Any:
+        if info == "is_readable" and _closed(self._inner):
+            # httpcore asks this of pooled connections; on a socket that was closed under it, its trio backend raises.
+            return True
         return self._inner.get_extra_info(info)
+
+
+def _closed(stream: httpcore.AsyncNetworkStream) -> bool:
+    socket = stream.get_extra_info("socket")
+    return socket is not None and socket.fileno() < 0
 
 
 class Backend(httpcore.AsyncNetworkBackend):

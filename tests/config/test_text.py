@@ -90,7 +90,8 @@ def test_show_masks(tmp_path: Path) -> None:
         access_token = "sk-token"
         nested = { "X-Secret" = "sk-nested" }
     """
-    shown = show(resolve_keys(loaded(tmp_path, text.replace("print-key --password", "echo")), ENVIRON))
+    config = loaded(tmp_path, text.replace("print-key --password", "echo"))
+    shown = show(replace(config, providers=resolve_keys(config.providers, ENVIRON)))
     assert "sk-" not in shown
     assert 'api_key = "********"' in shown
     assert 'api_key_env = "A_KEY"' in shown

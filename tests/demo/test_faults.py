@@ -18,6 +18,7 @@ from mountfs.demo.faults import Mode, Proxy
 from mountfs.demo.server import Fakes
 from mountfs.demo.sockets import Unanswered
 from mountfs.demo.store import FakeObject
+from mountfs.demo.wire import Step
 
 DATA = bytes(range(256)) * 4000
 
@@ -73,7 +74,7 @@ def test_it_passes_posts_and_chunks_on(fakes: Fakes, client: httpx.Client) -> No
     ],
 )
 def test_a_connection_fails_once_and_then_serves(
-    proxy: Proxy, client: httpx.Client, url: str, step: steps.Step, error: type[Exception] | None
+    proxy: Proxy, client: httpx.Client, url: str, step: Step, error: type[Exception] | None
 ) -> None:
     """Each step fails one request as it should; the next is well."""
     proxy.inject(step)

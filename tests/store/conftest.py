@@ -11,6 +11,7 @@ import pytest
 from store.tools import MIB, Clock, MakeStore, StartWorker
 
 from mountfs.store import Store
+from mountfs.store.disk import read_boot_id
 
 WORKER = Path(__file__).with_name("worker.py")
 
@@ -27,10 +28,19 @@ def make_store(tmp_path: Path, clock: Clock) -> Iterator[MakeStore]:
     stores: list[Store] = []
 
     def make(
-        *, directory: Path = tmp_path / "cache", max_size: int = 64 * MIB, min_free: int = 0, boot: str = "boot-1"
+        *,
+        directory: Path = tmp_path / "cache",
+        max_size: int = 64 * MIB,
+        min_free: int = 0,
+        boot: str | None = "boot-1",
     ) -> Store:
         store = Store(
-            str(directory), max_size=max_size, min_free=min_free, wall=clock, clock=clock, boot_id=lambda: boot
+            str(directory),
+            max_size=max_size,
+            min_free=min_free,
+            wall=clock,
+            clock=clock,
+            boot_id=read_boot_id if boot is None else lambda: boot,
         )
         stores.append(store)
         return store.open()

@@ -133,10 +133,10 @@ def test_a_machine_that_cannot_name_its_boot_believes_only_what_was_synced(tmp_p
     """Without a boot id every opening of the store is a boot of its own."""
     directory = str(tmp_path / "cache")
     for synced in (False, True):
-        with Store(directory, max_size=MIB, min_free=0, boot_id=str) as store:
-            with store.snapshot(address(str(synced)), "v1") as snapshot:
-                snapshot.write(0, b"d" * BLOCK)
-                assert not synced or snapshot.mark_synced()
-        with Store(directory, max_size=MIB, min_free=0, boot_id=str) as store:
-            with store.snapshot(address(str(synced)), "v1") as snapshot:
-                assert snapshot.trusted == synced
+        first = Store(directory, max_size=MIB, min_free=0, boot_id=str)
+        with first as store, store.snapshot(address(str(synced)), "v1") as snapshot:
+            snapshot.write(0, b"d" * BLOCK)
+            assert not synced or snapshot.mark_synced()
+        second = Store(directory, max_size=MIB, min_free=0, boot_id=str)
+        with second as store, store.snapshot(address(str(synced)), "v1") as snapshot:
+            assert snapshot.trusted == synced

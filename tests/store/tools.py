@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 from collections.abc import Callable
@@ -44,7 +45,7 @@ def disk_use(path: Path) -> int:
 
 
 def pattern(seed: int, start: int, stop: int) -> bytes:
-    """The bytes [start, stop) of the endless file ``seed``: each 8-byte word says where it is."""
-    first = start // 8
-    words = b"".join(((seed << 40) ^ word).to_bytes(8, "little") for word in range(first, -(-stop // 8)))
-    return words[start - first * 8 : stop - first * 8]
+    """The bytes [start, stop) of the endless file ``seed``: no two of its 4 KiB blocks are alike."""
+    first = start // 4096
+    blocks = (hashlib.blake2b(b"%d %d" % (seed, block)).digest() * 64 for block in range(first, -(-stop // 4096)))
+    return b"".join(blocks)[start - first * 4096 : stop - first * 4096]

@@ -66,7 +66,7 @@ def test_no_proxy_is_read_as_curl_reads_it(no_proxy: str, host: str, port: int |
     assert (chosen is None) is direct
 
 
-@pytest.mark.parametrize("value", ["ftp://proxy", "http://", "http://h:port", "http://[::1"])
+@pytest.mark.parametrize("value", ["ftp://proxy", "http://:secret@", "http://h:port", "http://[::1"])
 def test_a_proxy_that_is_no_url_is_refused_without_being_repeated(value: str) -> None:
     """It may hold a password."""
     with pytest.raises(ConfigError) as caught:
