@@ -1,7 +1,7 @@
 """Every in-memory policy in one place: cachetools caches with sizes in bytes, and single flight.
 
-*Policies.* ``memory_cache`` bounds bytes (small members, spare windows); ``beliefs`` bounds count and time. Their clock is
-``trio.current_time`` unless a test hands in another, so expiry needs no sleep under ``MockClock``.
+*Policies.* ``memory_cache`` bounds bytes (small members, spare windows); ``beliefs`` bounds count and time. Their
+clock is ``trio.current_time`` unless a test hands in another, so expiry needs no sleep under ``MockClock``.
 
 *Single flight.* ``Flights.join(key, work)`` runs ``work`` once in the owner's nursery, however many tasks wait for its
 outcome. No waiter is its leader: a cancelled one strands nobody. When the last waiter has left, the flight is cancelled

@@ -1,15 +1,17 @@
 """A member's bytes, however they come: what an open file reads from.
 
 *Three readers.* ``InMemory`` holds a small member whole, checked before its first byte. ``Stored`` reads a large
-uncompressed member straight from the archive's local file. ``Progressive`` is a large member whose bytes can only be made in
-order (inflated, or downloaded as one file): a pump appends to a spool, readers at any position take what is there, and the
-last block is withheld until size and checksum are right. So no reader ever sees the end of a member that failed its check.
+uncompressed member straight from the archive's local file. ``Progressive`` is a large member whose bytes can only be
+made in order (inflated, or downloaded as one file): a pump appends to a spool, readers at any position take what is
+there, and the last block is withheld until size and checksum are right. So no reader ever sees the end of a member
+that failed its check.
 
-*The pump* runs only towards a target: the furthest byte somebody waits for, and a read-ahead that grows while reading goes
-on. When nobody reads on it stops and keeps its state; the next reader starts it again from there, not from zero.
+*The pump* runs only towards a target: the furthest byte somebody waits for, and a read-ahead that grows while reading
+goes on. When nobody reads on it stops and keeps its state; the next reader starts it again from there, not from zero.
 
-*The spool* is a file of the store. When the disk refuses it, a ``Ring`` keeps the last 8 MiB in memory: reading forward goes
-on, a jump back starts the pump over from a checkpoint (deflate's state copied every few MiB) or from the start.
+*The spool* is a file of the store. When the disk refuses it, a ``Ring`` keeps the last 8 MiB in memory: reading
+forward goes on, a jump back starts the pump over from a checkpoint (deflate's state copied every few MiB) or from the
+start.
 
 Concurrency: state changes on the trio task thread; a pump is the only writer of its spool, one thread hop at a time.
 """
@@ -188,9 +190,9 @@ class Pump(abc.ABC):
     @abc.abstractmethod
     async def step(self, emit: Callable[[bytes], None], news: Callable[[], None], target: Callable[[], int]) -> bool:
         """Makes some more bytes, calling ``emit`` (maybe in a thread) for each piece; True when the member is complete
-        and its checksum is right. A long step calls ``news`` (on the trio thread) when readers should look, and watches
-        ``target``, the offset up to which bytes are wanted now. Raises MemberDamaged, or what the way to the bytes raises
-        (then it may be called again)."""
+        and its checksum is right. A long step calls ``news`` (on the trio thread) when readers should look, and
+        watches ``target``, the offset up to which bytes are wanted now. Raises MemberDamaged, or what the way to the
+        bytes raises (then it may be called again)."""
 
     @abc.abstractmethod
     def rewind(self, offset: int) -> int:
@@ -201,7 +203,8 @@ class Pump(abc.ABC):
 
 
 class Progressive(Reader):
-    """A large member made in order, shared by all its readers. ``start``: runs the pump in a nursery that outlives it."""
+    """A large member made in order, shared by all its readers. ``start``: runs the pump in a nursery that outlives
+    it."""
 
     def __init__(
         self,
@@ -312,7 +315,7 @@ class Progressive(Reader):
 
     async def _work(self) -> None:
         try:
-            while not self._complete and self._produced < min(self._target, self.size) or self._ends():
+            while self._wanting() or self._ends():
                 done = await self._pump.step(self._emit, self._news, lambda: self._target)
                 if done:
                     self._sink.finish()
@@ -327,6 +330,9 @@ class Progressive(Reader):
         finally:
             self._running = False
             self._news()
+
+    def _wanting(self) -> bool:
+        return not self._complete and self._produced < min(self._target, self.size)
 
     def _ends(self) -> bool:
         """All bytes are made, only the end check is left."""

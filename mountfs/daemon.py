@@ -1,8 +1,8 @@
 """The daemon: builds the parts in one place, mounts, tells when it is ready, and goes cleanly.
 
-Lifetime: one nursery for background work (transfers, refetches, housekeeping), inside it the providers' connections, inside
-those the mount. SIGINT, SIGTERM and an unmount from outside end it the same way: the mount goes first, then everything under
-way is cancelled, all under SHUTDOWN seconds.
+Lifetime: one nursery for background work (transfers, refetches, housekeeping), inside it the providers' connections,
+inside those the mount. SIGINT, SIGTERM and an unmount from outside end it the same way: the mount goes first, then
+everything under way is cancelled, all under SHUTDOWN seconds.
 
 Concurrency: ``serve`` runs trio and returns; the rest runs inside.
 """
@@ -14,15 +14,19 @@ import logging
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
 
 import trio
+from cachetools import LRUCache
 
 from mountfs.archive import Patience
 from mountfs.caches import Flights, memory_cache
-from mountfs.config import Config, resolve_keys
+from mountfs.config import Config, resolve_keys, runtime_directory
 from mountfs.config.mount import MountOptions
+from mountfs.control import Mount, Verbs, listen, socket_path
 from mountfs.filesystem import Filesystem
 from mountfs.providers import Provider, make
 from mountfs.session import Session, Sessions, Snapshot, Surroundings, Workshop
@@ -37,9 +41,26 @@ SHUTDOWN = 5.0
 HOUSEKEEPING = 0.5  # the bound of the cache is held within a second
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What was built, for who serves it."""
+
+    filesystem: Filesystem
+    store: Store
+    workers: Workers
+    memory: LRUCache[Hashable, bytes]
+
+
 @asynccontextmanager
 async def tree(config: Config, *, offline: bool = False) -> AsyncIterator[Filesystem]:
     """The file system without a mount: for ``ls``, ``cat``, ``export``, and for tests."""
+    async with parts(config, offline=offline) as built:
+        yield built.filesystem
+
+
+@asynccontextmanager
+async def parts(config: Config, *, offline: bool = False) -> AsyncIterator[Parts]:
+    """Everything, built and running; nothing is mounted."""
     store = Store(config.cache.dir, max_size=config.cache.max_size, min_free=config.cache.min_free)
     workers = Workers()
     await workers.disk(store.open)
@@ -47,13 +68,14 @@ async def tree(config: Config, *, offline: bool = False) -> AsyncIterator[Filesy
         async with AsyncExitStack() as stack:
             nursery = await stack.enter_async_context(trio.open_nursery())
             stack.callback(nursery.cancel_scope.cancel)
+            memory = memory_cache(config.cache.memory)
             shop = Workshop(
                 store=store,
                 workers=workers,
                 nursery=nursery,
                 limits=config.limits,
                 patience=Patience(config.network.deadline, config.freshness.failing, config.network.retries),
-                memory=memory_cache(config.cache.memory),
+                memory=memory,
                 wall=time.time,
                 max_cache=config.cache.max_size,
             )
@@ -78,7 +100,7 @@ async def tree(config: Config, *, offline: bool = False) -> AsyncIterator[Filesy
                 shown.append(sessions)
             filesystem.append(Filesystem(config, shown))
             nursery.start_soon(_housekeeping, store, workers)
-            yield filesystem[0]
+            yield Parts(filesystem[0], store, workers, memory)
     finally:
         with trio.CancelScope(shield=True):
             await workers.disk(store.close)
@@ -107,7 +129,8 @@ def serve(config: Config, mountpoint: str, options: MountOptions, ready: Callabl
 async def _serve(config: Config, mountpoint: str, options: MountOptions, ready: Callable[[], None]) -> int:
     from mountfs import fuse
 
-    async with tree(config, offline=options.offline) as filesystem:
+    async with parts(config, offline=options.offline) as built:
+        filesystem = built.filesystem
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async with fuse.mounted(
                 filesystem,
@@ -123,12 +146,21 @@ async def _serve(config: Config, mountpoint: str, options: MountOptions, ready: 
                     filesystem.max_background = int(state["max_background"])
                 gc.collect()
                 gc.freeze()  # what is built by now lives as long as the process: no collection looks at it again
-                ready()
-                log.info("mounted on %s", mountpoint)
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(_until_signal, signals, nursery.cancel_scope)
-                    await ended.wait()
-                    nursery.cancel_scope.cancel()
+                verbs = Verbs(
+                    filesystem,
+                    built.store,
+                    built.workers,
+                    Mount(mountpoint, version("mountfs"), time.time(), state),
+                    wall=time.time,
+                    memory=lambda: (int(built.memory.currsize), int(built.memory.maxsize)),
+                )
+                async with listen(socket_path(runtime_directory(os.environ), mountpoint), verbs.table()):
+                    ready()
+                    log.info("mounted on %s", mountpoint)
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(_until_signal, signals, nursery.cancel_scope)
+                        await ended.wait()
+                        nursery.cancel_scope.cancel()
     log.info("unmounted %s", mountpoint)
     return 0
 

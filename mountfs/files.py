@@ -1,8 +1,9 @@
 """The other source of members: a listing of files, each with a URL of its own (Browserbase's per-file API).
 
-The listing brings names, sizes, times and SHA-256 in one call, and a file is fetched when it is opened: nothing else is
-moved. A file's checksum takes the CRC's place: small files are checked before their first byte, large ones before their last
-block (``content.Progressive``). A finished file is kept as a member file of the store, so it is there after a restart.
+The listing brings names, sizes, times and SHA-256 in one call, and a file is fetched when it is opened: nothing else
+is moved. A file's checksum takes the CRC's place: small files are checked before their first byte, large ones before
+their last block (``content.Progressive``). A finished file is kept as a member file of the store, so it is there
+after a restart.
 
 Names: ``filename`` may repeat; the later ones (by ``createdAt``) become ``a (1).pdf``, ``a (2).pdf``.
 
@@ -11,6 +12,7 @@ Concurrency: ``FileTable`` is immutable; ``FilesContent`` changes on the trio ta
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections import Counter
@@ -37,7 +39,8 @@ NANOSECONDS = 10**9
 
 
 class FileTable:
-    """Remote files as members, the oldest first. ``members``: what a tree is built from; ``files``: the same, remote."""
+    """Remote files as members, the oldest first. ``members``: what a tree is built from; ``files``: the same,
+    remote."""
 
     def __init__(self, files: tuple[RemoteFile, ...]) -> None:
         counts = Counter[str]()
@@ -99,7 +102,7 @@ class FilesContent:
         self.kept = kept
         self.table = table
         self.source = source
-        self.dead: dict[int, object] = {}
+        self.dead: dict[int, MountfsError] = {}
         self.salts: dict[int, int] = {}
         self._label = label
         self._key = key
@@ -146,14 +149,20 @@ class FilesContent:
         self.kept.close()
 
     def _raise_dead(self, index: int) -> None:
-        error = self.dead.get(index)
-        if isinstance(error, MountfsError):
-            raise error.again()
+        if index in self.dead:
+            raise self.dead[index].again()
 
     def _pump(self, index: int, member: Member) -> DownloadPump:
         if self.source is None:
             raise SnapshotLost(f"{self._label}: this file is not in the cache and this is offline")
-        return DownloadPump(self.source, self.table.files[index], member, self._label, self._patience, self._workers)
+        return DownloadPump(
+            self.source,
+            self.table.files[index],
+            member,
+            label=self._label,
+            patience=self._patience,
+            workers=self._workers,
+        )
 
     async def _small(self, index: int, member: Member, finished: MemberFile | None) -> bytes:
         if finished is not None:
@@ -168,15 +177,10 @@ class FilesContent:
             self._bury(index, exc)
             raise
         data = b"".join(parts)
-        try:
+        with contextlib.suppress(CacheError):  # served from memory; the store logs a disk that fails
             await self._workers.disk(self._keep, index, data)
-        except CacheError:
-            pass  # served from memory; the store logs a disk that fails
-        if len(data) <= SMALL:
-            try:
-                self._memory[self._key, index] = data
-            except ValueError:
-                pass
+        with contextlib.suppress(ValueError):  # larger than the whole memory cache
+            self._memory[self._key, index] = data
         return data
 
     def _keep(self, index: int, data: bytes) -> None:
@@ -190,7 +194,7 @@ class FilesContent:
             member,
             self._pump(index, member),
             open_sink(self.kept, index, member.size, largest=self._largest),
-            start=lambda work: self._nursery.start_soon(work),
+            start=self._nursery.start_soon,
             disk=self._workers.disk,
             failed=lambda error: self._bury(index, error),
             finished=lambda: None,
@@ -207,7 +211,14 @@ class DownloadPump(Pump):
     """One file over HTTP, in order; goes on with a range where the reply broke off, else from the start."""
 
     def __init__(
-        self, source: FileSource, file: RemoteFile, member: Member, label: str, patience: Patience, workers: Workers
+        self,
+        source: FileSource,
+        file: RemoteFile,
+        member: Member,
+        *,
+        label: str,
+        patience: Patience,
+        workers: Workers,
     ) -> None:
         self._workers = workers
         self._source = source
@@ -267,7 +278,7 @@ class DownloadPump(Pump):
     async def _wanted(self, target: Callable[[], int]) -> bool:
         """Waits with the connection open until somebody reads on; False after PATIENT seconds."""
         with trio.move_on_after(PATIENT):
-            while self._at > target() + SMALL:
+            while self._at > target() + SMALL:  # noqa: ASYNC110 - target is a number that others move
                 await trio.sleep(PATIENT / 50)
             return True
         return False

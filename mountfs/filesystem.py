@@ -1,24 +1,26 @@
 """The file system in our own types: what lookup, getattr, readdir, open and read mean here, with no FUSE in the loop.
 
-*What it decides:* which node a name is, which snapshot a directory shows, how long the kernel may believe an answer, when a
-caller waits and for how long. It never replies short and never says EAGAIN: ``read`` is the one place where bytes leave, and
-it answers exactly what was asked for (up to the member's size) or raises.
+*What it decides:* which node a name is, which snapshot a directory shows, how long the kernel may believe an answer,
+when a caller waits and for how long. It never replies short and never says EAGAIN: ``read`` is the one place where
+bytes leave, and it answers exactly what was asked for (up to the member's size) or raises.
 
-*Waiting* is thin and in one place (``_wait``): under a deadline, and ended by a signal pending for the caller, which the
-kernel cannot deliver to a program stuck in lookup, open or opendir. What can be answered at once never goes through it.
+*Waiting* is thin and in one place (``_wait``): under a deadline, and ended by a signal pending for the caller, which
+the kernel cannot deliver to a program stuck in lookup, open or opendir. What can be answered at once never goes
+through it.
 
-*A name is looked up in what is shown now*; only opening (a directory or a file) asks whether that is still right. A file
-whose inode is not the current snapshot's any more is ESTALE at open, upon which the kernel looks the name up again.
+*A name is looked up in what is shown now*; only opening (a directory or a file) asks whether that is still right. A
+file whose inode is not the current snapshot's any more is ESTALE at open, upon which the kernel looks the name up
+again.
 
 Concurrency: trio task thread. Between two awaits a handler sees a consistent tree; a handle keeps its snapshot alive.
 """
 
 from __future__ import annotations
 
-import errno
 import logging
 import stat
-from collections import Counter
+import time
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
@@ -27,6 +29,7 @@ import trio
 
 from mountfs.config import Config
 from mountfs.content import InMemory, Reader
+from mountfs.errnos import name_of
 from mountfs.errors import (
     BadHandle,
     CrawlerRefused,
@@ -42,7 +45,7 @@ from mountfs.errors import (
 )
 from mountfs.model import Inode, Kind
 from mountfs.session import Session, Sessions, Snapshot
-from mountfs.session.snapshot import ROOT_NODE
+from mountfs.tree import ROOT as ROOT_NODE
 from mountfs.tree.inodes import ROOT, Handles, InodeTable, Numbering
 
 log = logging.getLogger(__name__)
@@ -51,6 +54,8 @@ T = TypeVar("T")
 FOREVER_TTL = 86_400.0  # what "for ever" is to the kernel: a day; an immutable tree is asked for again once a day
 SIGNAL_POLL = 0.25
 STUCK = 10.0
+SLOW = 1.0
+EVENTS = 500
 MODES = {Kind.DIRECTORY: stat.S_IFDIR | 0o555, Kind.FILE: stat.S_IFREG | 0o444, Kind.SYMLINK: stat.S_IFLNK | 0o777}
 BLOCK = 512
 
@@ -89,7 +94,8 @@ NOBODY = Caller()
 
 
 class Attributes(NamedTuple):
-    """What the kernel is told of an inode. Sizes in bytes, times in ns since 1970, ``ttl`` seconds it may be believed."""
+    """What the kernel is told of an inode. Sizes in bytes, times in ns since 1970, ``ttl`` seconds it may be
+    believed."""
 
     inode: Inode
     mode: int
@@ -108,9 +114,11 @@ class Dentry(NamedTuple):
 
 
 class Node:
-    """What an inode stands for: the root, a provider, a session, or (``snapshot``, ``place``) a member or directory in one.
+    """What an inode stands for: the root, a provider, a session, or (``snapshot``, ``place``) a member or directory
+    in one.
 
-    A directory's node is bound anew to the current snapshot when that changes; a file's is not: its inode is its version."""
+    A directory's node is bound anew to the current snapshot when that changes; a file's is not: its inode is its
+    version."""
 
     __slots__ = ("inode", "lookups", "place", "session", "sessions", "snapshot")
 
@@ -142,7 +150,7 @@ class OpenFile:
     reader: Reader
     snapshot: Snapshot
     session: Session
-    inode: Inode
+    label: str
 
 
 @dataclass(eq=False, slots=True)
@@ -156,6 +164,29 @@ class OpenDirectory:
     sessions: list[Session] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A wait that failed or was slow. ``at``: seconds since 1970; ``seconds``: how long it took."""
+
+    label: str
+    pid: int
+    at: float
+    seconds: float
+    error: MountfsError | None
+
+    def facts(self) -> dict[str, object]:
+        """As JSON values."""
+        return {
+            "path": self.label,
+            "pid": self.pid,
+            "at": self.at,
+            "seconds": round(self.seconds, 3),
+            "errno": name_of(self.error) if self.error is not None else "",
+            "message": self.error.message if self.error is not None else "slow",
+            "advice": self.error.advice if self.error is not None else "",
+        }
+
+
 @dataclass(eq=False, slots=True)
 class _PendingRead:
     provider: str
@@ -167,7 +198,9 @@ class _PendingRead:
 class Filesystem:
     """The mounted tree. ``owner``: uid, gid and umask come from the mount, not from here."""
 
-    def __init__(self, config: Config, providers: list[Sessions]) -> None:
+    def __init__(self, config: Config, providers: list[Sessions], *, wall: Callable[[], float] = time.time) -> None:
+        self._wall = wall
+        self._events: deque[Event] = deque(maxlen=EVENTS)
         self._config = config
         self._providers = {sessions.name.encode(): sessions for sessions in providers}
         self._table: InodeTable[Node] = InodeTable()
@@ -289,15 +322,19 @@ class Filesystem:
         assert node.sessions is not None
         sessions = node.sessions
         try:
-            id = name.decode("ascii")  # noqa: A001
+            session_id = name.decode("ascii")
         except UnicodeDecodeError:
             raise NotFound("no session has such a name") from None
-        if sessions.at_once(id):
-            session = await sessions.lookup(id)
+        if sessions.at_once(session_id):
+            session = await sessions.lookup(session_id)
         else:
             timeout = self._config.network.lookup_timeout
             session = await self._wait(
-                caller, lambda: sessions.lookup(id), f"{sessions.name}/{id}", node.inode, seconds=timeout + 1
+                caller,
+                lambda: sessions.lookup(session_id),
+                f"{sessions.name}/{session_id}",
+                node.inode,
+                seconds=timeout + 1,
             )
         return self._session_node(sessions, session)
 
@@ -390,7 +427,8 @@ class Filesystem:
         return self._tree_node(node.sessions, node.session, node.snapshot, above).inode
 
     def readdir(self, handle: int, cookie: int) -> Iterator[Dentry]:
-        """The dentries after ``cookie`` (0: the start), '.' and '..' first. Cookies stay valid while the handle is open."""
+        """The dentries after ``cookie`` (0: the start), '.' and '..' first. Cookies stay valid while the handle is
+        open."""
         opened = self._directories.get(handle)
         if opened is None:
             raise BadHandle("no such directory handle")
@@ -435,12 +473,13 @@ class Filesystem:
             assert opened.node.session is not None
             opened.node.session.directory_closed()
             opened.snapshot.listed(opened.place, trio.current_time())
-            _let_go(opened.snapshot)
+            opened.snapshot.release()
 
     # -- files ---------------------------------------------------------------------------------------------------
 
     async def open(self, inode: Inode, *, writing: bool = False, caller: Caller = NOBODY) -> int:
-        """A handle whose first bytes are here. Raises ReadOnly, IsADirectory, SnapshotLost (ESTALE: look it up again)."""
+        """A handle whose first bytes are here. Raises ReadOnly, IsADirectory, SnapshotLost (ESTALE: look it up
+        again)."""
         if writing:
             raise ReadOnly("this drive is read-only")
         node = self._node(inode)
@@ -458,9 +497,9 @@ class Filesystem:
                     caller, lambda: snapshot.content.open(place, listed=listed), self._label(node), node.inode
                 )
             finally:
-                _let_go(snapshot)
+                snapshot.release()
         snapshot.handles += 1
-        return self._files.add(OpenFile(reader, snapshot, node.session, inode))
+        return self._files.add(OpenFile(reader, snapshot, node.session, self._label(node)))
 
     def _bind_file(self, node: Node, snapshot: Snapshot) -> int:
         """Where this inode's file stands in the current snapshot; ESTALE if it changed or vanished."""
@@ -469,7 +508,8 @@ class Filesystem:
         place = node.place if node.snapshot is snapshot else snapshot.namespace.resolve(path)
         if place is not None and place >= 0:
             snapshot.revive_due(place, trio.current_time())
-            if snapshot.inode_of(place) == node.inode or snapshot is node.snapshot and not snapshot.revived(place):
+            mine = snapshot is node.snapshot and not snapshot.revived(place)
+            if mine or snapshot.inode_of(place) == node.inode:
                 node.snapshot, node.place = snapshot, place
                 return place
         raise SnapshotLost(f"{self._label(node)}: this file has changed or is gone")
@@ -506,13 +546,18 @@ class Filesystem:
         pending = _PendingRead(opened.session.around.provider.name, trio.CancelScope(), trio.current_time())
         pending.scope.deadline = trio.current_time() + deadline
         self._pending.append(pending)
+        failure: MountfsError | None = None
         try:
             with pending.scope:
                 return await opened.reader.read(offset, size)
+        except MountfsError as exc:
+            failure = exc
+            raise
         finally:
             self._pending.remove(pending)
+            self._note(opened.label, 0, pending.since, failure)
         error = DeadlineExceeded(
-            f"{opened.session.label}: bytes {offset}-{offset + size} did not come within "
+            f"{opened.label}: bytes {offset}-{offset + size} did not come within "
             f"{trio.current_time() - pending.since:.0f} s",
             advice="the service is slow or stuck: 'mountfs why' tells; network.deadline is the bound",
         )
@@ -541,7 +586,7 @@ class Filesystem:
         if opened is None:
             raise BadHandle("no such file handle")
         opened.reader.release()
-        _let_go(opened.snapshot)
+        opened.snapshot.release()
 
     # -- waiting -------------------------------------------------------------------------------------------------
 
@@ -568,6 +613,7 @@ class Filesystem:
                     signalled = True
                     scope.cancel()
 
+        began = trio.current_time()
         self._waiting_in[where] += 1
         try:
             with trio.move_on_after(seconds):
@@ -582,18 +628,23 @@ class Filesystem:
             self._waiting_in[where] -= 1
             if not self._waiting_in[where]:
                 del self._waiting_in[where]
+        if error is None and not results:
+            error = self._given_up(label, seconds, signalled=signalled)
+        self._note(label, caller.pid, began, error)
         if error is not None:
             raise error
-        if results:
-            return results[0]
+        return results[0]
+
+    @staticmethod
+    def _given_up(label: str, seconds: float, *, signalled: bool) -> MountfsError:
         if signalled:
-            raise Interrupted(f"{label}: the caller was told to stop")
+            return Interrupted(f"{label}: the caller was told to stop")
         failure = DeadlineExceeded(
             f"{label}: no answer within {seconds:g} s",
             advice=f"run 'mountfs fetch {label}' for a large session, or raise network.deadline",
         )
         log.warning("%s", failure)
-        raise failure
+        return failure
 
     def waits_in(self, inode: Inode) -> bool:
         """Whether a request waits in this directory: the kernel holds its lock, so it must not be invalidated now."""
@@ -602,19 +653,22 @@ class Filesystem:
     # -- changes -------------------------------------------------------------------------------------------------
 
     def changed(self, session: Session, old: Snapshot, new: Snapshot) -> None:
-        """A session shows another snapshot: names that changed or vanished are dropped by the kernel."""
-        del old
+        """A session shows another snapshot: the kernel drops the names that changed or vanished, and those that are new
+        in directories it knows, since it may remember that they were not there."""
+        provider = session.around.provider.name
         for node in list(self._table.values()):
-            if node.session is not session or node.snapshot is None or node.place == ROOT_NODE:
+            if node.session is not session:
                 continue
-            namespace = node.snapshot.namespace
-            place = new.namespace.resolve(namespace.path(node.place))
-            same_kind = place is not None and (place < 0) == node.is_directory
-            if same_kind and (place is None or place < 0 or new.inode_of(place) == node.inode):
-                continue
-            self.invalidate(
-                session.around.provider.name, self._parent(node), bytes(namespace.name(node.place))
-            )
+            tree = old if node.snapshot is None else node.snapshot
+            path = tree.namespace.path(node.place)
+            place = new.namespace.resolve(path)
+            if place is None or (place < 0) != node.is_directory or (place >= 0 and new.inode_of(place) != node.inode):
+                self.invalidate(provider, self._parent(node), bytes(tree.namespace.name(node.place)))
+            elif place < 0 and new is not old:
+                before = old.namespace.resolve(path)
+                known = set(old.namespace.listing(before).names) if before is not None and before < 0 else set()
+                for name in set(new.namespace.listing(place).names) - known:
+                    self.invalidate(provider, node.inode, name)
 
     # -- the rest ------------------------------------------------------------------------------------------------
 
@@ -633,6 +687,28 @@ class Filesystem:
         snapshots = [s.current for p in self._providers.values() for s in p.seen() if s.current is not None]
         return sum(s.size for s in snapshots), sum(s.namespace.files for s in snapshots)
 
+    # -- for status, why and refresh --------------------------------------------------------------------------------
+
+    def _note(self, label: str, pid: int, began: float, error: MountfsError | None) -> None:
+        """Remembers a wait that failed or was slow, for ``why``."""
+        seconds = trio.current_time() - began
+        if error is None and seconds < SLOW:
+            return
+        self._events.append(Event(label, pid, self._wall(), seconds, error))
+
+    def events(self, path: str) -> list[dict[str, object]]:
+        """The last failed or slow waits at or under ``path``, the newest first."""
+        return [event.facts() for event in reversed(self._events) if (event.label + "/").startswith(path + "/")]
+
+    def forget_name(self, sessions: Sessions, name: str) -> None:
+        """A session's name may stand for something else now: the kernel asks again."""
+        self.invalidate(sessions.name, self._provider_node(sessions).inode, name.encode())
+
+    def forget_names(self, sessions: Sessions) -> None:
+        """All of a provider's."""
+        for session in sessions.seen():
+            self.forget_name(sessions, session.id)
+
     def _label(self, node: Node) -> str:
         if node.session is None:
             return node.sessions.name if node.sessions is not None else "/"
@@ -644,13 +720,3 @@ class Filesystem:
     @property
     def providers(self) -> list[Sessions]:
         return list(self._providers.values())
-
-
-def _let_go(snapshot: Snapshot) -> None:
-    """One handle less: a snapshot that is not shown any more is closed with its last."""
-    snapshot.handles -= 1
-    if snapshot.superseded and snapshot.handles == 0:
-        snapshot.close()
-
-
-assert errno.EROFS  # the mount itself is read-only; ReadOnly is for callers without a kernel

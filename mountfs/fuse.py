@@ -1,13 +1,15 @@
 """pyfuse3 on one side, ``Filesystem`` on the other: types, the guard, the kernel's knobs. It decides nothing.
 
-*The guard*: a stray exception in a handler would end ``pyfuse3.main`` and the mount with it. So every handler is wrapped: an
-error of ours becomes its errno by the one table, anything else is logged with its traceback and becomes EIO.
+*The guard*: a stray exception in a handler would end ``pyfuse3.main`` and the mount with it. So every handler is
+wrapped: an error of ours becomes its errno by the one table, anything else is logged with its traceback and becomes
+EIO.
 
-*Invalidation* goes through one thread a provider: the kernel takes a directory's lock for it, so a name in a directory some
-request of ours waits in is told later, and a hung directory of one provider holds up no other.
+*Invalidation* goes through one thread a provider: the kernel takes a directory's lock for it, so a name in a
+directory some request of ours waits in is told later, and a hung directory of one provider holds up no other.
 
-*Speed*: pyfuse3 asks its ``trio`` to wait for the fd before every request: two epoll calls and a trip through the scheduler,
-30-50 µs. ``EagerTrio`` polls the fd first and goes on at once when a request is there, yielding at least every 32 requests.
+*Speed*: pyfuse3 asks its ``trio`` to wait for the fd before every request: two epoll calls and a trip through the
+scheduler, 30-50 µs. ``EagerTrio`` polls the fd first and goes on at once when a request is there, yielding at least
+every 32 requests.
 
 Concurrency: handlers run on the trio loop, up to MAX_TASKS at a time.
 """
@@ -20,7 +22,7 @@ import functools
 import logging
 import os
 import select
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar
 
 import pyfuse3
@@ -45,7 +47,7 @@ SECTOR = 512
 WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND | os.O_CREAT
 
 
-def guarded(handler: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+def guarded(handler: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
     """The guard: whatever a handler raises leaves it as an errno."""
 
     @functools.wraps(handler)
@@ -63,8 +65,10 @@ def guarded(handler: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
     return guard
 
 
-def _refused(number: int) -> Callable[..., Awaitable[Any]]:
-    async def refuse(*_: object) -> Any:
+def _refused(number: int) -> Any:
+    """A handler that always answers ``number``; typed Any, since it stands in for handlers of every signature."""
+
+    async def refuse(*_: object) -> None:
         raise pyfuse3.FUSEError(number)
 
     return refuse
@@ -148,7 +152,7 @@ class Operations(pyfuse3.Operations):
         fs, entry = self._fs, self._entry
         reply = pyfuse3.readdir_reply
         for name, attributes, cookie, node in fs.readdir(fh, start_id):
-            if not reply(token, name, entry(attributes), cookie):  # type: ignore[arg-type]
+            if not reply(token, name, entry(attributes), cookie):
                 if node is not None:
                     fs.unused(node)
                 return
@@ -162,7 +166,7 @@ class Operations(pyfuse3.Operations):
     @guarded
     async def open(self, inode: Any, flags: Any, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
         handle = await self._fs.open(inode, writing=bool(flags & WRITE_FLAGS), caller=Caller(ctx.pid))
-        return pyfuse3.FileInfo(fh=handle, keep_cache=True)  # type: ignore[arg-type]
+        return pyfuse3.FileInfo(fh=handle, keep_cache=True)
 
     @guarded
     async def read(self, fh: Any, off: int, size: int) -> Any:
@@ -191,8 +195,8 @@ class Operations(pyfuse3.Operations):
 class EagerTrio:
     """What pyfuse3 sees as ``trio``: the same names, but a wait for the FUSE fd that first looks whether it is ready.
 
-    Fair: after EAGER_REQUESTS in a row it goes through the scheduler once, so downloads are not held up (a request takes
-    about 50 µs: at most 2 ms). Off with MOUNTFS_EAGER=0 in the environment of the daemon."""
+    Fair: after EAGER_REQUESTS in a row it goes through the scheduler once, so downloads are not held up (a request
+    takes about 50 µs: at most 2 ms). Off with MOUNTFS_EAGER=0 in the environment of the daemon."""
 
     def __init__(self) -> None:
         self.Lock = trio.Lock
@@ -241,7 +245,7 @@ class Invalidator:
     async def _work(self, receive: trio.MemoryReceiveChannel[tuple[Inode, bytes]]) -> None:
         limiter = trio.CapacityLimiter(1)
         async for parent, name in receive:
-            while self._fs.waits_in(parent):
+            while self._fs.waits_in(parent):  # noqa: ASYNC110 - a rare, short wait
                 await trio.sleep(0.1)
             with contextlib.suppress(OSError):  # ENOENT: the kernel does not know it any more
                 await trio.to_thread.run_sync(

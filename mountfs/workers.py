@@ -1,8 +1,8 @@
 """Where work that may block is done: two groups of threads, so that a slow disk does not hold up inflating.
 
-Nothing that blocks runs on the trio loop: disk calls go to ``disk`` (they wait for the device), parsing and inflating to
-``cpu`` (isal and zlib release the GIL; more threads than cores only add switches). Both are limiters of our own: trio's
-default one is shared with name resolution, whose abandoned look-ups keep their place.
+Nothing that blocks runs on the trio loop: disk calls go to ``disk`` (they wait for the device), parsing and inflating
+to ``cpu`` (isal and zlib release the GIL; more threads than cores only add switches). Both are limiters of our own:
+trio's default one is shared with name resolution, whose abandoned look-ups keep their place.
 
 Concurrency: created once in the daemon and handed down; a thread is never abandoned, so what it touches stays valid.
 """

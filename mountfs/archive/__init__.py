@@ -1,7 +1,7 @@
 """A zip archive as a source of members.
 
-``transfers``: the bytes of one archive version, local or on their way. ``members``: members as readers. ``window``: how much to
-fetch when something is needed, pure.
+``transfers``: the bytes of one archive version, local or on their way. ``members``: members as readers. ``window``:
+how much to fetch when something is needed, pure.
 """
 
 from mountfs.archive.members import ZipContent

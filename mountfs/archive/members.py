@@ -1,18 +1,19 @@
 """Members of a zip as readers: the way from an index of the directory to checked bytes.
 
-*Small members* (up to 1 MiB both ways) are fetched with their local header in one range, inflated whole and checked before
-their first byte is shown; the result lives in the memory cache all sessions share. *Large compressed* ones are inflated
-progressively into a spool (``content.Progressive``). *Large stored* ones are read from the archive's local file, and checked
-as soon as all their bytes have been here.
+*Small members* (up to 1 MiB both ways) are fetched with their local header in one range, inflated whole and checked
+before their first byte is shown; the result lives in the memory cache all sessions share. *Large compressed* ones are
+inflated progressively into a spool (``content.Progressive``). *Large stored* ones are read from the archive's local
+file, and checked as soon as all their bytes have been here.
 
-*A member that failed its check* is dead: every later read under its inode fails with the same error. ``revive`` forgets its
-local bytes and raises its salt, which gives it a new inode, before anything of it is fetched again.
+*A member that failed its check* is dead: every later read under its inode fails with the same error. ``revive``
+forgets its local bytes and raises its salt, which gives it a new inode, before anything of it is fetched again.
 
 Concurrency: state changes on the trio task thread; inflating and disk reads through ``Workers``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, MutableMapping
@@ -153,10 +154,8 @@ class ZipContent:
         except MemberDamaged as exc:
             raise self._bury(index, exc) from exc
         if len(data) <= SMALL:
-            try:
+            with contextlib.suppress(ValueError):  # larger than the whole memory cache: it lives in its handle alone
                 self._memory[self._key, index] = data
-            except ValueError:  # larger than the whole memory cache: it lives in its handle alone
-                pass
         return data
 
     # -- large ---------------------------------------------------------------------------------------------------
@@ -204,7 +203,7 @@ class ZipContent:
             member,
             InflatePump(self.archive, member, data),
             open_sink(kept, index, member.size, largest=self._largest),
-            start=lambda work: self._nursery.start_soon(work),
+            start=self._nursery.start_soon,
             disk=self.archive.workers.disk,
             failed=lambda error: self._pump_failed(index, error),
             finished=lambda: self._checked.add(index),
@@ -240,7 +239,8 @@ class ZipContent:
                 piece = await self.archive.read(Span(at, min(at + CHECK_STEP, data.stop)))
                 crc = await self.archive.workers.cpu(crc32, piece, crc) if len(piece) > INLINE else crc32(piece, crc)
         if crc != member.crc:
-            self._bury(index, MemberDamaged(f"{_name(member)}: CRC-32 is {crc:08x}, the directory says {member.crc:08x}"))
+            says = f"CRC-32 is {crc:08x}, the directory says {member.crc:08x}"
+            self._bury(index, MemberDamaged(f"{_name(member)}: {says}"))
 
     def close(self) -> None:
         """The snapshot is let go: inflaters and unfinished spools are dropped."""
@@ -335,4 +335,3 @@ class InflatePump(Pump):
 
 def _name(member: Member) -> str:
     return member.path.decode("utf-8", "backslashreplace")
-

@@ -1,12 +1,13 @@
 """The bytes of one version of one archive: a local sparse file, and the transfers that fill it.
 
-*One rule:* whoever needs bytes says which (``ensure``) and is woken when they are here. What is here is never fetched again
-while it is cached; what is under way is joined; what is missing is fetched in as few requests as ``window.py`` thinks right.
-A transfer writes in order and wakes those whose bytes have come, so a reader never waits for the rest of a window.
+*One rule:* whoever needs bytes says which (``ensure``) and is woken when they are here. What is here is never fetched
+again while it is cached; what is under way is joined; what is missing is fetched in as few requests as ``window.py``
+thinks right. A transfer writes in order and wakes those whose bytes have come, so a reader never waits for the rest
+of a window.
 
 *Ranges* are joined only under a strong validator, sent as ``If-Match`` and compared on every reply; a reply of another
-version is ``SnapshotLost`` for the bytes that are missing. Without ranges the archive was fetched whole (``opening.py``)
-before anybody could ask, and ``ensure`` finds nothing missing.
+version is ``SnapshotLost`` for the bytes that are missing. Without ranges the archive was fetched whole
+(``opening.py``) before anybody could ask, and ``ensure`` finds nothing missing.
 
 *Two daemons:* a transfer claims its span in the store (a lock that dies with its process). A span claimed elsewhere is
 waited for, looking at the shared map, so it is downloaded once.
@@ -56,7 +57,8 @@ SLOW_WAIT = 1.0  # a need this far (seconds) down a running transfer gets a tran
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Times, in seconds: of one request, how long a failure is believed, and how often an interrupted body is resumed."""
+    """Times, in seconds: of one request, how long a failure is believed, and how often an interrupted body is
+    resumed."""
 
     deadline: float
     failing: float

@@ -8,12 +8,12 @@ Three patterns are told apart:
 8 MiB with every step; at its largest, several windows are fetched at a time, because one connection to an object store
 gives 50-90 MB/s whatever the line could carry. A jump inside a member resets it: random reads grow nothing.
 
-*A walk* (``cp -r``, ``grep -r``, ``tar``, ``rsync``) opens many members, in the order of directories, which need not be the
-archive's. It is recognised by ``WALK_WEIGHT`` members (or 1 % of all) wanted within 2 s of *idle* time: time in which nobody
-waits for us, since at 200 ms a request a walker that waits for each of its members gets through ten in 2 s of wall time.
-A member whose directory was listed just before counts four-fold: listing, then opening what was listed, is what a walk
-does. Then whole aligned chunks are fetched, gaps included, growing from 1 to 8 MiB, several at a time, as long as what was
-fetched ahead stays in proportion to what was wanted.
+*A walk* (``cp -r``, ``grep -r``, ``tar``, ``rsync``) opens many members, in the order of directories, which need not
+be the archive's. It is recognised by ``WALK_WEIGHT`` members (or 1 % of all) wanted within 2 s of *idle* time: time
+in which nobody waits for us, since at 200 ms a request a walker that waits for each of its members gets through ten
+in 2 s of wall time. A member whose directory was listed just before counts four-fold: listing, then opening what was
+listed, is what a walk does. Then whole aligned chunks are fetched, gaps included, growing from 1 to 8 MiB, several at
+a time, as long as what was fetched ahead stays in proportion to what was wanted.
 
 Concurrency: synchronous state, used from the trio task thread only.
 """

@@ -1,6 +1,6 @@
 """``mountfs cat``: a file's bytes without a mount.
 
-Concurrency: runs inside trio; writing to standard output may block for as long as its reader likes, so a thread does it.
+Concurrency: runs inside trio; writing may block for as long as the reader likes, so a thread does it.
 """
 
 from __future__ import annotations

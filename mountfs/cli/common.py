@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -85,7 +85,7 @@ def usable_config(path: str | None = None) -> Config:
 
     config = read_config(path)
     require_providers(config)
-    return replace(config, providers=resolve_keys(config.providers, os.environ))
+    return resolve_keys(config, os.environ)
 
 
 def provider_options(type_: str) -> type[BaseModel]:

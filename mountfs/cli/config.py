@@ -27,9 +27,9 @@ def check() -> None:
 
     config = read_config()
     require_providers(config)
-    providers = resolve_keys(config.providers, os.environ)
+    config = resolve_keys(config, os.environ)
     click.echo(f"{config.path or 'environment'}: ok")
-    for provider in providers:
+    for provider in config.providers:
         source = provider.key_source
         wanted = f", looked for in {source.value if source.kind == 'api_key_env' else source.kind}" if source else ""
         key = "key found" if provider.key else f"no key{wanted}"

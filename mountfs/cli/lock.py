@@ -8,11 +8,9 @@ Concurrency: flock(2) belongs to the open file, so one process may hold it in an
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from mountfs.config import mount_name, runtime_directory
@@ -25,24 +23,22 @@ POLL = 0.02
 """Seconds between two looks at a lock: flock(2) cannot wait with a time limit."""
 
 
-@contextlib.contextmanager
-def held(mountpoint: str) -> Iterator[None]:
-    """Holds the lock of ``mountpoint`` (canonical). Raises ConfigError if another process does."""
+def hold(mountpoint: str) -> int:
+    """Takes the lock of ``mountpoint`` (canonical). Returns its descriptor, which the daemon keeps to its very end: who
+    waits for the lock waits for the process. Raises ConfigError if another process has it."""
     path = os.path.join(runtime_directory(os.environ), mount_name(mountpoint) + ".lock")
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pid = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
-            raise ConfigError(
-                f"{mountpoint}: process {pid} is mounting or serving it", advice=f"mountfs umount {mountpoint}"
-            ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        yield
-    finally:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pid = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
         os.close(descriptor)
+        raise ConfigError(
+            f"{mountpoint}: process {pid} is mounting or serving it", advice=f"mountfs umount {mountpoint}"
+        ) from None
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
 
 
 def holder(mountpoint: str, mount: Mount | None) -> int | None:

@@ -55,19 +55,23 @@ async def _list(filesystem: Filesystem, path: str, *, write: Writer, heading: bo
     if not stat.S_ISDIR(found.mode):
         click.echo(write(path, Line(path.encode(errors="surrogateescape"), found)))
         return
-    lines = await _children(filesystem, found, targets=write is not _short_line)
-    if heading:
-        click.echo(f"{printable(path.encode(errors='surrogateescape')) or '.'}:")
-    for line in lines:
-        click.echo(write(path, line))
-    if not recursive:
-        return
-    for line in lines:
-        if stat.S_ISDIR(line.attributes.mode):
-            if heading:
-                click.echo()
-            below = f"{path}/{line.name.decode(errors='surrogateescape')}".lstrip("/")
-            await _list(filesystem, below, write=write, heading=heading, recursive=True)
+    # A list of what is to come instead of recursion: an archive may be deeper than Python's stack.
+    pending = [(path, found)]
+    while pending:
+        path, found = pending.pop()
+        lines = await _children(filesystem, found, targets=write is not _short_line)
+        if heading:
+            click.echo(f"{_shown(path.encode(errors='surrogateescape')) or '.'}:")
+        for line in lines:
+            click.echo(write(path, line))
+        if recursive:
+            below = [line for line in lines if stat.S_ISDIR(line.attributes.mode)]
+            pending += [
+                (f"{path}/{line.name.decode(errors='surrogateescape')}".lstrip("/"), line.attributes)
+                for line in reversed(below)
+            ]
+        if heading and pending:
+            click.echo()
 
 
 async def _children(filesystem: Filesystem, directory: Attributes, *, targets: bool) -> list[Line]:

@@ -78,9 +78,9 @@ def serve(mountpoint: str | None, words: Sequence[str], *, offline: bool) -> int
     """Mounts and serves in this process until it is unmounted or told to stop. Returns the exit status."""
     from mountfs.cli.background import in_background, readiness
     from mountfs.cli.checks import check_machine
-    from mountfs.cli.lock import held
+    from mountfs.cli.lock import hold
     from mountfs.cli.logs import configure_logging
-    from mountfs.cli.table import canonical, prepare
+    from mountfs.cli.table import canonical, clear, make
     from mountfs.config import mount_name, parse_mount_words, state_directory
 
     options = parse_mount_words(words)
@@ -96,10 +96,10 @@ def serve(mountpoint: str | None, words: Sequence[str], *, offline: bool) -> int
         log_path = os.path.join(state_directory(os.environ), f"mount-{mount_name(path)}.log")
     configure_logging(log_level("info"), os.environ, path=log_path)
     ready = readiness(os.environ, log_path)
-    with held(path):
-        told = prepare(path)
-        if told:
-            logger.warning("%s", told)
-        from mountfs import daemon
+    if clear(path):
+        logger.warning("%s: cleared a mount whose daemon had died", path)
+    hold(path)
+    make(path)
+    from mountfs import daemon
 
-        return daemon.serve(config, path, options, ready)
+    return daemon.serve(config, path, options, ready)

@@ -15,13 +15,17 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 
-from mountfs.cli.lock import holder
+from mountfs.cli.lock import holder, wait_for_end
 from mountfs.errors import ConfigError, MountfsError
 
 FSTYPES = ("fuse.mountfs", "mountfs")
 PROBE_TIMEOUT = 5.0
 """Seconds: a living daemon answers a stat of its root from memory."""
 UNMOUNT_TIMEOUT = 30.0
+
+DEAD, ANSWERS, HANGS = "dead", "answers", "hangs"
+DEAD_WORDS = ("endpoint is not connected", "caused connection abort")
+"""ENOTCONN; ECONNABORTED while the daemon's end of the connection is just being closed."""
 
 
 class MountFailed(MountfsError):
@@ -72,21 +76,33 @@ def canonical(path: str) -> str:
     return candidate if mount_at(candidate) else os.path.realpath(absolute)
 
 
-def prepare(path: str) -> str | None:
-    """Makes ``path`` (canonical) ready to be mounted on: creates it, and clears a mount whose daemon died.
+def clear(path: str) -> bool:
+    """Clears a mount on ``path`` (canonical) whose daemon died; False if nothing is mounted there.
 
-    Returns a sentence about what was done, if there is something to tell. Raises MountFailed if it is taken,
-    ConfigError if it is no directory.
+    Raises MountFailed if the mount is alive, or hangs.
     """
-    if mount_at(path):
-        pid = holder(path, mount_at(path))
-        if pid is not None:
-            raise MountFailed(f"{path}: already mounted, by process {pid}", advice=f"mountfs umount {path}")
-        state = probe(path)
-        if state != "dead":
-            raise MountFailed(f"{path}: already mounted, and it {state}s", advice=f"mountfs umount {path}")
+    mount = mount_at(path)
+    if mount is None:
+        return False
+    state = probe(path)
+    if state != DEAD:
+        pid = holder(path, mount)
+        who = f", by process {pid}" if pid else ""
+        what = "" if state == ANSWERS else ", and does not answer"
+        advice = f"mountfs umount {'' if state == ANSWERS else '--lazy '}{path}"
+        raise MountFailed(f"{path}: already mounted{who}{what}", advice=advice)
+    # A process that was killed a moment ago may still be on its way out.
+    wait_for_end(path, mount, PROBE_TIMEOUT)
+    try:
         unmount(path)
-        return f"{path}: cleared a mount whose daemon had died"
+    except MountFailed:
+        if mount_at(path) is not None:  # else somebody else cleared it just now
+            raise
+    return True
+
+
+def make(path: str) -> None:
+    """Makes the mountpoint if it is not there; its parent must be. Raises ConfigError if it is no directory."""
     try:
         os.mkdir(path, 0o755)
     except FileExistsError:
@@ -96,11 +112,10 @@ def prepare(path: str) -> str | None:
         raise ConfigError(
             f"{path}: cannot be made: {error.strerror}", advice=f"run: mkdir -p {path}, or name another directory"
         ) from None
-    return None
 
 
 def probe(path: str) -> str:
-    """Whether a mount is ``dead`` (its daemon is gone), or its daemon ``answer``s or ``hang``s."""
+    """Whether a mount is DEAD (its daemon is gone), ANSWERS or HANGS."""
     environ = {**os.environ, "LC_ALL": "C"}
     process = subprocess.Popen(
         ["stat", "-f", "--", path], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environ, text=True
@@ -112,8 +127,8 @@ def probe(path: str) -> str:
         process.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.communicate(timeout=1)
-        return "hang"
-    return "dead" if "endpoint is not connected" in complaint else "answer"
+        return HANGS
+    return DEAD if any(words in complaint for words in DEAD_WORDS) else ANSWERS
 
 
 def unmount(path: str, *, lazy: bool = False) -> None:

@@ -1,7 +1,7 @@
 """The tree without FUSE: opening it, and walking a path as a shell means it.
 
-A path is ``provider/session/…``; links inside a session are followed, and never lead out of it (the tree hides those that
-would). What is printed to a terminal is cleaned of control characters: archives are written by strangers.
+A path is ``provider/session/…``; links inside a session are followed, and never lead out of it (the tree hides those
+that would). What is printed to a terminal is cleaned of control characters: archives are written by strangers.
 
 Concurrency: runs inside trio; what blocks (writing to a pipe nobody reads) is done in a thread.
 """
@@ -28,6 +28,10 @@ class TooManyLinks(CallerError):
     """A chain of symbolic links that does not end."""
 
 
+class OutputFailed(MountfsError):
+    """Standard output does not take what we write."""
+
+
 def each_path(paths: Sequence[str], work: Callable[[Filesystem, str], Awaitable[None]], *, offline: bool) -> int:
     """Does ``work`` for every path in one tree; goes on after an error. Returns the exit status."""
     import trio
@@ -35,10 +39,13 @@ def each_path(paths: Sequence[str], work: Callable[[Filesystem, str], Awaitable[
     from mountfs import daemon
     from mountfs.cli.logs import configure_logging
 
-    configure_logging(log_level("warning"), os.environ)
+    configure_logging(log_level("error"), os.environ)
     config = usable_config()
 
+    output: OSError | None = None
+
     async def run() -> int:
+        nonlocal output
         status = 0
         async with daemon.tree(config, offline=offline) as filesystem:
             for path in paths:
@@ -47,9 +54,18 @@ def each_path(paths: Sequence[str], work: Callable[[Filesystem, str], Awaitable[
                 except MountfsError as error:
                     show_error(error, about=path)
                     status = 1
+                except OSError as error:
+                    # Kept until the tree is closed: a nursery would wrap it.
+                    output = error
+                    break
         return status
 
-    return trio.run(run)
+    status = trio.run(run)
+    if isinstance(output, BrokenPipeError):
+        raise output
+    if output is not None:
+        raise OutputFailed(f"cannot write: {output.strerror}", advice="look at where the output goes")
+    return status
 
 
 async def find(filesystem: Filesystem, path: str, *, follow: bool = True) -> Attributes:

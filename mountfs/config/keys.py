@@ -16,11 +16,11 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from mountfs.config.files import MAX_KEY_SIZE, read_trusted
-from mountfs.config.schema import KeySource, ProviderSettings
+from mountfs.config.schema import Config, KeySource, ProviderSettings
 from mountfs.config.secret import Secret
 from mountfs.errors import ConfigError
 
@@ -31,9 +31,9 @@ _HEADER_VALUE = re.compile(r"[\x21-\x7e]+", re.ASCII)
 """What can stand in a request header without changing its meaning (RFC 9110 §5.5), blanks left out."""
 
 
-def resolve_keys(providers: Iterable[ProviderSettings], environ: Mapping[str, str]) -> tuple[ProviderSettings, ...]:
-    """The providers, each with its key in place. One that has its key is left as it is. Raises ConfigError."""
-    return tuple(replace(each, key=resolve_key(each, environ)) for each in providers)
+def resolve_keys(config: Config, environ: Mapping[str, str]) -> Config:
+    """The configuration with every provider's key in place; those that are there already stay. Raises ConfigError."""
+    return replace(config, providers=tuple(replace(each, key=resolve_key(each, environ)) for each in config.providers))
 
 
 def resolve_key(
@@ -61,7 +61,7 @@ def resolve_key(
 
 
 def _from_value(source: KeySource, _environ: Mapping[str, str], _timeout: float) -> str | None:
-    assert isinstance(source.value, Secret)  # noqa: S101
+    assert isinstance(source.value, Secret)
     return source.value.reveal()
 
 
@@ -132,7 +132,7 @@ def _from_command(source: KeySource, environ: Mapping[str, str], timeout: float)
 
 def _output(process: subprocess.Popen[bytes], deadline: float) -> bytes:
     """What it writes, up to a key's greatest size. Raises TimeoutError."""
-    assert process.stdout is not None  # noqa: S101
+    assert process.stdout is not None
     descriptor, data = process.stdout.fileno(), b""
     while len(data) <= MAX_KEY_SIZE:
         ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))

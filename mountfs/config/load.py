@@ -144,7 +144,7 @@ def read(path: str, environ: Mapping[str, str], *, options: OptionsOf | None = N
 
     sections = _sections(document, problems, place)
     problems.raise_if_any()
-    assert sections is not None  # noqa: S101
+    assert sections is not None
     cache = sections.cache
     if "dir" not in cache.model_fields_set:
         cache = cache.model_copy(update={"dir": _default_cache(environ)})

@@ -17,9 +17,9 @@ from __future__ import annotations
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Self, TypeVar
+from typing import ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -51,7 +51,6 @@ class Options(BaseModel):
 
 
 OptionsModel = type[BaseModel]
-Model = TypeVar("Model", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +108,7 @@ class Provider(ABC):
         self.pinned = settings.sessions
         self.listing = self.lists if settings.list is None else settings.list
         self._settings = settings
+        self.options: BaseModel = self._checked_options()
         self._around = around or Surroundings()
         self._pattern = re.compile(settings.id_pattern or self.id_pattern or SESSION_ID.pattern, re.ASCII)
         self.service = self._describe()
@@ -230,10 +230,10 @@ class Provider(ABC):
         self.transport.record(error)
         return error
 
-    def options_of(self, model: Callable[..., Model]) -> Model:
+    def _checked_options(self) -> BaseModel:
         """The keys of this type. Raises ConfigError naming the first wrong one."""
         try:
-            return model(**self._settings.extra)
+            return self.Options(**self._settings.extra)
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, ("providers", self.name, *first["loc"])))

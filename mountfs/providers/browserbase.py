@@ -64,12 +64,8 @@ class Browserbase(Provider):
     key_variable = "BROWSERBASE_API_KEY"
     id_pattern = UUID
     Options = BrowserbaseOptions
+    options: BrowserbaseOptions
     _api_refused_until = float("-inf")
-
-    @property
-    def options(self) -> BrowserbaseOptions:
-        """The keys of this type as configured."""
-        return self.options_of(BrowserbaseOptions)
 
     @property
     def shape(self) -> Shape:

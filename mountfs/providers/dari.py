@@ -69,6 +69,7 @@ class Dari(Provider):
     error_fields = ("detail", "error", "message")
     key_variable = "DARI_API_KEY"
     Options = DariOptions
+    options: DariOptions
 
     @property
     def shape(self) -> Shape:
@@ -78,7 +79,7 @@ class Dari(Provider):
     @property
     def paths(self) -> tuple[str, ...]:
         """What is fetched of a workspace, sorted, none twice; empty: all of it."""
-        chosen = self.options_of(DariOptions).paths
+        chosen = self.options.paths
         return () if "" in chosen else tuple(sorted(set(chosen)))
 
     def _content_facts(self) -> tuple[object, ...]:
@@ -224,5 +225,5 @@ class _PathsSource(ZipSource):
                 return True
         except Refused as refused:
             if refused.archive_host or refused.status not in (400, 422):
-                raise
+                raise self._blamed(self._explain(refused.answer)) from refused
             return False

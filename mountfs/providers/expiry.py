@@ -7,7 +7,7 @@ older forms and CloudFront a moment (``Expires``), Azure a moment in ISO 8601 (`
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 UNKNOWN_LIFE = 60.0
 """Seconds a URL that tells nothing is used again."""
@@ -17,7 +17,7 @@ MARGIN = 5.0
 
 def expiry(url: str, wall: float) -> float:
     """Seconds since 1970 until which ``url`` is to be used, ``wall`` being now."""
-    query = {name.lower(): value for name, value in parse_qsl(urlsplit(url).query)}
+    query = {name.lower(): value for name, value in parse_qsl(url.partition("?")[2].partition("#")[0])}
     for prefix in ("x-amz-", "x-goog-"):
         end = _sum(query.get(prefix + "date", ""), query.get(prefix + "expires", ""))
         if end is not None:

@@ -1,7 +1,7 @@
 """A session's life and its snapshots.
 
-``life``: what is believed after each outcome, pure. ``opening``: from a source to a snapshot. ``snapshot``: one version, as a
-tree. ``session``: which one is shown now. ``sessions``: which there are.
+``life``: what is believed after each outcome, pure. ``opening``: from a source to a snapshot. ``snapshot``: one
+version, as a tree. ``session``: which one is shown now. ``sessions``: which there are.
 """
 
 from mountfs.session.life import FOREVER, Belief, State
@@ -10,4 +10,15 @@ from mountfs.session.session import Session, Surroundings
 from mountfs.session.sessions import Sessions
 from mountfs.session.snapshot import Facts, Snapshot
 
-__all__ = ["FOREVER", "Belief", "Facts", "Progress", "Session", "Sessions", "Snapshot", "State", "Surroundings", "Workshop"]
+__all__ = [
+    "FOREVER",
+    "Belief",
+    "Facts",
+    "Progress",
+    "Session",
+    "Sessions",
+    "Snapshot",
+    "State",
+    "Surroundings",
+    "Workshop",
+]

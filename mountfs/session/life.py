@@ -1,9 +1,10 @@
 """The life of a session: what is believed of it after each outcome, and for how long. Pure; one table.
 
-A *belief* is a state, an error (or none) and a time until which the same question is answered without a request. The times
-come from ``[freshness]``; ``FOREVER`` means until evicted or refreshed. Design.md §2 is the table's source.
+A *belief* is a state, an error (or none) and a time until which the same question is answered without a request. The
+times come from ``[freshness]``; ``FOREVER`` means until evicted or refreshed. Design.md §2 is the table's source.
 
-Concurrency: values and pure functions. ``now`` is a monotonic clock (trio's), ``wall`` seconds since 1970; both are handed in.
+Concurrency: values and pure functions. ``now`` is a monotonic clock (trio's), ``wall`` seconds since 1970; both are
+handed in.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class Belief:
 
 NOTHING = Belief(State.UNKNOWN)
 
-# What an error says of its session: the state, and the setting that bounds it (None: as the snapshot it would have been).
+# What an error says of its session: the state, and the setting that bounds it (None: as its snapshot would have been).
 # Searched along the error's MRO, so a subclass without a row takes its parent's.
 OUTCOMES: dict[type[BaseException], tuple[State, str | None]] = {
     errors.NotReady: (State.NOT_READY, "pending"),
@@ -85,9 +86,7 @@ def after_error(error: MountfsError, phase: Phase, freshness: Freshness, now: fl
     return Belief(state, until, error)
 
 
-def after_snapshot(
-    *, members: int, info: SessionInfo, freshness: Freshness, now: float, wall: float
-) -> Belief:
+def after_snapshot(*, members: int, info: SessionInfo, freshness: Freshness, now: float, wall: float) -> Belief:
     """What is believed of a session whose archive was obtained with ``members`` members, while ``info`` was its status
     *before* the archive was asked for (a status read later would call bytes final that were taken before the end)."""
     if members == 0 and (info.phase is Phase.LIVE or (info.ended is not None and wall - info.ended < SYNC_GRACE)):
@@ -98,5 +97,6 @@ def after_snapshot(
 
 
 def refetch_after(freshness: Freshness, download_seconds: float) -> float:
-    """Seconds between two whole downloads of a session that has no validator: a slow one is not repeated all the time."""
+    """Seconds between two whole downloads of a session that has no validator: a slow one is not repeated all the
+    time."""
     return max(freshness.live, 10.0 * download_seconds)

@@ -2,13 +2,14 @@
 
 One suffix request brings an archive's end record and, usually, its directory. What the reply is decides the way:
 
-* 206 under a strong validator: *ranges*. The tail goes into the local file; everything else is fetched when it is needed.
+* 206 under a strong validator: *ranges*. The tail goes into the local file; everything else is fetched when it is
+needed.
 * 206 without one: ranges cannot be joined safely, so the archive is asked for again, whole.
 * 200: the body *is* the archive. It is kept as it comes and never asked for again.
 
-A whole download is resumed by a range where the reply had a strong validator and a length, else started over into a file of
-its own: bytes of two replies are never mixed. Only when an archive is whole, or its directory was read, does its session's
-record name it (``Session`` does that): a crash before leaves nothing that is believed.
+A whole download is resumed by a range where the reply had a strong validator and a length, else started over into a
+file of its own: bytes of two replies are never mixed. Only when an archive is whole, or its directory was read, does
+its session's record name it (``Session`` does that): a crash before leaves nothing that is believed.
 
 Concurrency: coroutines without shared state; parsing and disk work in ``Workers``.
 """
@@ -290,7 +291,16 @@ class Opening:
             failed=lambda index, error: self.failed(name, index, error),
         )
         return Snapshot(
-            name, directory, namespace, content, self.numbering, archive.validator, digest, fetched, whole, archive.total
+            name,
+            directory,
+            namespace,
+            content,
+            self.numbering,
+            archive.validator,
+            digest,
+            fetched,
+            whole,
+            archive.total,
         )
 
     @property
@@ -353,7 +363,9 @@ class Opening:
         )
         size = sum(file.size for file in table.files)
         digest = bytes.fromhex(name)
-        return Snapshot(name, table.members, namespace, content, self.numbering, Validator(), digest, fetched, False, size)
+        return Snapshot(
+            name, table.members, namespace, content, self.numbering, Validator(), digest, fetched, False, size
+        )
 
 
 def version_name(validator: Validator, total: int) -> str:

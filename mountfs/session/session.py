@@ -1,14 +1,15 @@
 """One session: which snapshot it shows now, and how that changes.
 
-``enter`` is what a directory listing or an open goes through. It answers the current snapshot while that is believed; else
-it obtains one (first time), or revalidates (a live session whose belief has run out). Obtaining is one flight however many
-wait, and it lingers: an archive that takes longer than a deadline is not started over for the next visitor.
+``enter`` is what a directory listing or an open goes through. It answers the current snapshot while that is believed;
+else it obtains one (first time), or revalidates (a live session whose belief has run out). Obtaining is one flight
+however many wait, and it lingers: an archive that takes longer than a deadline is not started over for the next
+visitor.
 
-*Revalidation*: with a validator one conditional request, awaited at most ``lookup_timeout``; without one the old snapshot is
-served and one whole refetch runs in the background, no sooner than ten times what the last one took. A failed one keeps the
-old snapshot and logs a warning. The status is read *before* the archive, so a session that ends is fetched once more after
-its end and only then believed for ever. While one of its directories is open, a session keeps its snapshot (at most 10 min),
-so that what a copy reads belongs together.
+*Revalidation*: with a validator one conditional request, awaited at most ``lookup_timeout``; without one the old
+snapshot is served and one whole refetch runs in the background, no sooner than ten times what the last one took. A
+failed one keeps the old snapshot and logs a warning. The status is read *before* the archive, so a session that ends
+is fetched once more after its end and only then believed for ever. While one of its directories is open, a session
+keeps its snapshot (at most 10 min), so that what a copy reads belongs together.
 
 Concurrency: trio task thread; every change of state is free of awaits.
 """
@@ -55,10 +56,13 @@ class Surroundings:
 
 
 class Session:
-    """``info``: what the service last said of it, None if it was never asked. ``listed``/``pinned``: where we know it from."""
+    """``info``: what the service last said of it, None if it was never asked. ``listed``/``pinned``: where we know it
+    from."""
 
-    def __init__(self, id: str, around: Surroundings, *, info: SessionInfo | None = None, cached: bool = False) -> None:  # noqa: A002
-        self.id = id
+    def __init__(
+        self, session_id: str, around: Surroundings, *, info: SessionInfo | None = None, cached: bool = False
+    ) -> None:
+        self.id = session_id
         self.around = around
         self.info = info
         self.cached = cached
@@ -66,11 +70,12 @@ class Session:
         self.belief: Belief = NOTHING
         self.current: Snapshot | None = None
         self.progress: Progress | None = None
-        self.address = Address(around.provider.content_key, around.account, id)
-        self.numbering = Numbering(around.account, around.provider.content_key, id)
-        self.label = f"{around.provider.name}/{id}"
+        self.address = Address(around.provider.content_key, around.account, session_id)
+        self.numbering = Numbering(around.account, around.provider.content_key, session_id)
+        self.label = f"{around.provider.name}/{session_id}"
         self._open_directories = 0
         self._kept_since = 0.0
+        self.last_opening: dict[str, Any] | None = None
         self._fetched_at = 0.0
         self._download_seconds = 0.0
         self._looked_in_cache = False
@@ -80,7 +85,8 @@ class Session:
 
     @property
     def mtime_ns(self) -> int:
-        """The session directory's time: its end, its last change or its start; when we first saw it, if all are unknown."""
+        """The session directory's time: its end, its last change or its start; when we first saw it, if all are
+        unknown."""
         info = self.info or self.cached_info
         seconds = (info.ended or info.modified or info.created) if info is not None else None
         return int((seconds or self._mtime_seen) * NANOSECONDS)
@@ -103,6 +109,11 @@ class Session:
         if self._kept(now):
             return max(self.belief.left(now), 1.0)
         return self.belief.left(now)
+
+    @property
+    def touched(self) -> bool:
+        """Whether anything was ever asked or shown of it."""
+        return self.current is not None or self.belief is not NOTHING or self.progress is not None
 
     def absent(self) -> bool:
         """Whether it is known, now, not to exist."""
@@ -140,9 +151,7 @@ class Session:
 
     async def _obtain(self) -> Snapshot:
         try:
-            return await self.around.flights.join(
-                ("open", self.id), self._first, linger=self.around.network.linger
-            )
+            return await self.around.flights.join(("open", self.id), self._first, linger=self.around.network.linger)
         except trio.Cancelled:
             if self.progress is not None and self.progress.bytes:
                 log.warning(
@@ -170,7 +179,8 @@ class Session:
         return snapshot
 
     async def _revalidated(self, cached: Snapshot) -> Snapshot:
-        """A snapshot from the cache was live when it was kept: shown again after one look at the service, if it answers."""
+        """A snapshot from the cache was live when it was kept: shown again after one look at the service, if it
+        answers."""
         self._show(cached, phase_known=True)
         if self.belief.holds(trio.current_time()) or self.around.offline:
             return cached
@@ -186,16 +196,27 @@ class Session:
         info = self.info
         if info is None or (old is not None and info.phase is Phase.LIVE):
             info = await self._status(deadline, old)
+        if old is None:
+            self.info = info  # also for an archive that fails: how long that is believed depends on the phase
         source = await provider.source(self.id, deadline=deadline)
         known = old.validator if old is not None and old.validator.agrees(old.validator) else None
         opening = self._opening()
         self.progress = opening.progress
+        outcome = "failed"
         try:
             snapshot = await opening.obtain(source, known=known)
+            outcome = "obtained"
         finally:
             self.progress = None
             now = trio.current_time()
             self._fetched_at, self._download_seconds = now, now - began
+            self.last_opening = {
+                "at": self.around.shop.wall(),
+                "seconds": round(now - began, 3),
+                "bytes": opening.progress.bytes,
+                "way": "whole download" if opening.progress.whole else "ranges",
+                "outcome": outcome,
+            }
         self.info = info
         return snapshot
 
@@ -369,13 +390,23 @@ class Session:
         self.around.flights.launch(("save", self.id, name), save)
 
     def forget(self) -> None:
-        """``mountfs refresh``: what is believed is forgotten; a snapshot stays for those who read it."""
+        """What is believed is forgotten; a snapshot stays for those who read it."""
         self.belief = NOTHING
         self.info = None if self.around.provider.has_status else self.info
 
+    async def renew(self) -> Snapshot:
+        """``mountfs refresh``: looks at the service now, whatever is believed. Raises what that raises."""
+        self.forget()
+        old = self.current
+        if old is None or self.around.offline:
+            return await self.enter()
+        await self.around.flights.join(("refresh", self.id), lambda: self._look(old))
+        return self.current or old
 
-def info_of(id: str, facts: dict[str, Any]) -> SessionInfo:  # noqa: A002
+
+def info_of(session_id: str, facts: dict[str, Any]) -> SessionInfo:
     """What a record says of its session; unknown or damaged parts count as not said."""
     phase = Phase.TERMINAL if facts.get("phase") == Phase.TERMINAL.value else Phase.LIVE
-    times = [value if isinstance(value := facts.get(key), int | float) else None for key in ("created", "modified", "ended")]
-    return SessionInfo(id, phase, str(facts.get("status", "")), *times)
+    found = (facts.get(key) for key in ("created", "modified", "ended"))
+    times = [value if isinstance(value, int | float) else None for value in found]
+    return SessionInfo(session_id, phase, str(facts.get("status", "")), *times)

@@ -1,11 +1,11 @@
 """The sessions of one provider: which there are, and the one question an unlisted name costs.
 
-*Listing*: one request, believed for ``freshness.listing``. What is shown is listed ∪ pinned ∪ cached, so a service that is
-down, or has no list, still shows what is here; only when nothing is left is the listing's error the answer. A listed session
-known to be absent is left out while that is believed, else ``find`` fails on it for ever.
+*Listing*: one request, believed for ``freshness.listing``. What is shown is listed + pinned + cached, so a service
+that is down, or has no list, still shows what is here; only when nothing is left is the listing's error the answer. A
+listed session known to be absent is left out while that is believed, else ``find`` fails on it for ever.
 
-*Lookup*: a listed, pinned or cached name never waits for the network. Any other is worth one point query if it looks like an
-id of this provider (``worth_asking``), bounded by ``lookup_timeout``, its answer believed either way.
+*Lookup*: a listed, pinned or cached name never waits for the network. Any other is worth one point query if it looks
+like an id of this provider (``worth_asking``), bounded by ``lookup_timeout``, its answer believed either way.
 
 Concurrency: trio task thread.
 """
@@ -45,7 +45,11 @@ class Sessions:
         shop = self.around.shop
         key = self.around.provider.content_key
         rows = await shop.workers.disk(shop.store.sessions, key, self.around.account)
-        self._cached = {id: info_of(id, facts) for id, facts in rows if isinstance(facts.get("snapshot"), str)}
+        self._cached = {
+            session_id: info_of(session_id, facts)
+            for session_id, facts in rows
+            if isinstance(facts.get("snapshot"), str)
+        }
 
     # -- which there are -----------------------------------------------------------------------------------------
 
@@ -54,7 +58,7 @@ class Sessions:
         error = await self._list()
         await self.load_cached()
         ids = {*self._listed, *self.around.provider.pinned, *self._cached}
-        sessions = [self._session(id) for id in sorted(ids)]
+        sessions = [self._session(session_id) for session_id in sorted(ids)]
         pinned = set(self.around.provider.pinned)
         shown = [session for session in sessions if session.id in pinned or not session.absent()]
         if not shown and error is not None:
@@ -103,76 +107,104 @@ class Sessions:
 
     # -- one of them ---------------------------------------------------------------------------------------------
 
-    def known(self, id: str) -> bool:  # noqa: A002
+    def known(self, session_id: str) -> bool:
         """Whether a name needs no question: listed, pinned or cached."""
-        return id in self._listed or id in self._cached or id in self.around.provider.pinned or id in self._sessions
+        return (
+            session_id in self._listed
+            or session_id in self._cached
+            or session_id in self.around.provider.pinned
+            or session_id in self._sessions
+        )
 
-    def at_once(self, id: str) -> bool:  # noqa: A002
+    def at_once(self, session_id: str) -> bool:
         """Whether ``lookup`` answers without a request."""
-        if self.known(id) or self.around.offline or not self.around.provider.worth_asking(id):
+        if self.known(session_id) or self.around.offline or not self.around.provider.worth_asking(session_id):
             return True
-        belief = self._answers.get(id)
+        belief = self._answers.get(session_id)
         return belief is not None and belief.holds(trio.current_time())
 
-    async def lookup(self, id: str) -> Session:  # noqa: A002
-        """The session of that name. Raises NotFound for a name not worth a question, Absent, or what the query raised."""
+    async def lookup(self, session_id: str) -> Session:
+        """The session of that name. Raises NotFound for a name not worth a question, Absent, or what the query
+        raised."""
         provider = self.around.provider
-        if self.known(id):
-            session = self._session(id)
+        if self.known(session_id):
+            session = self._session(session_id)
             if session.absent() and session.id not in provider.pinned:
                 assert session.belief.error is not None
                 raise session.belief.error.again()
             return session
-        if not provider.valid_id(id) or not provider.worth_asking(id) or self.around.offline:
-            raise NotFound(f"{self.name}: no session {id!r}")
-        belief = self._answers.get(id)
+        if not provider.valid_id(session_id) or not provider.worth_asking(session_id) or self.around.offline:
+            raise NotFound(f"{self.name}: no session {session_id!r}")
+        belief = self._answers.get(session_id)
         if belief is None or not belief.holds(trio.current_time()):
-            await self.around.flights.join(("query", id), lambda: self._ask(id))
-            belief = self._answers.get(id)
+            await self.around.flights.join(("query", session_id), lambda: self._ask(session_id))
+            belief = self._answers.get(session_id)
         if belief is not None and belief.error is not None:
             raise belief.error.again()
-        return self._session(id)
+        return self._session(session_id)
 
-    async def _ask(self, id: str) -> None:  # noqa: A002
+    async def _ask(self, session_id: str) -> None:
         """The one question an unlisted name costs."""
         timeout = self.around.network.lookup_timeout
         error: MountfsError | None = None
         try:
             with trio.fail_after(timeout):
-                info = await self.around.provider.session(id, deadline=trio.current_time() + timeout)
+                info = await self.around.provider.session(session_id, deadline=trio.current_time() + timeout)
         except trio.TooSlowError:
             error = DeadlineExceeded(
-                f"no answer within {timeout:g} s whether session {id} exists",
+                f"no answer within {timeout:g} s whether session {session_id} exists",
                 advice="raise network.lookup_timeout, or pin it in 'sessions'",
             )
         except MountfsError as exc:
             error = exc
         if error is not None:
-            self._answers[id] = after_error(error, Phase.LIVE, self.around.freshness, trio.current_time())
+            self._answers[session_id] = after_error(error, Phase.LIVE, self.around.freshness, trio.current_time())
             if not isinstance(error, Absent):
                 self.last_error = error
-            log.warning("%s/%s: %s", self.name, id, error)
+            log.warning("%s/%s: %s", self.name, session_id, error)
             return
-        self._answers.pop(id, None)
-        self._sessions[id] = Session(id, self.around, info=info)
+        self._answers.pop(session_id, None)
+        self._sessions[session_id] = Session(session_id, self.around, info=info)
 
-    def answer_left(self, id: str) -> float:  # noqa: A002
+    def answer_left(self, session_id: str) -> float:
         """Seconds for which the absence of a name may be told to the kernel."""
         now = trio.current_time()
-        if (session := self._sessions.get(id)) is not None:
+        if (session := self._sessions.get(session_id)) is not None:
             return session.belief.left(now)
-        belief = self._answers.get(id)
+        belief = self._answers.get(session_id)
         return belief.left(now) if belief is not None else self.around.freshness.absent
 
-    def _session(self, id: str) -> Session:  # noqa: A002
-        session = self._sessions.get(id)
+    def _session(self, session_id: str) -> Session:
+        session = self._sessions.get(session_id)
         if session is None:
-            cached = id in self._cached
-            session = Session(id, self.around, info=self._listed.get(id), cached=cached)
+            cached = session_id in self._cached
+            session = Session(session_id, self.around, info=self._listed.get(session_id), cached=cached)
             if session.info is None and cached:
-                session.cached_info = self._cached[id]
-            self._sessions[id] = session
+                session.cached_info = self._cached[session_id]
+            self._sessions[session_id] = session
         return session
+
+    def find(self, session_id: str) -> Session | None:
+        """The session of that name, if somebody looked at it since the start."""
+        return self._sessions.get(session_id)
+
+    def forget(self) -> None:
+        """``mountfs refresh PROVIDER``: the list and every answer are asked for again."""
+        self.listing = NOTHING
+        self._answers.clear()
+        for session in self._sessions.values():
+            session.forget()
+
+    def forget_answer(self, session_id: str) -> None:
+        """What was answered of one name is asked again."""
+        self._answers.pop(session_id, None)
+        if (session := self._sessions.get(session_id)) is not None:
+            session.forget()
+
+    @property
+    def listed_count(self) -> int:
+        """How many sessions the last good list had."""
+        return len(self._listed)
 
     def seen(self) -> list[Session]:
         """The sessions somebody looked at since the start."""

@@ -1,17 +1,19 @@
 """A snapshot: one version of a session's members, as a tree with inode numbers. It never changes.
 
-Symbolic links are the one thing a directory cannot answer: whether a link is safe to show depends on its target, which is
-member data. So a directory's links are read (``resolve_links``) before the directory is first listed or looked into; a link
-that would lead out of its session is a regular file with the target as its content (zip.md, "Types").
+Symbolic links are the one thing a directory cannot answer: whether a link is safe to show depends on its target,
+which is member data. So a directory's links are read (``resolve_links``) before the directory is first listed or
+looked into; a link that would lead out of its session is a regular file with the target as its content (zip.md,
+"Types").
 
-A directory keeps its number over snapshots (its users' working directory must not vanish), a file's number follows its size
-and CRC, so that a changed file is a new inode and the kernel's pages of the old one are never shown.
+A directory keeps its number over snapshots (its users' working directory must not vanish), a file's number follows
+its size and CRC, so that a changed file is a new inode and the kernel's pages of the old one are never shown.
 
 Concurrency: the tree is immutable; ``links`` and ``handles`` change on the trio task thread only.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -21,7 +23,6 @@ from cachetools import LRUCache
 from mountfs.content import Reader
 from mountfs.errors import ArchiveError, MountfsError
 from mountfs.model import Kind, Member, Validator
-from mountfs.tree import ROOT as ROOT_NODE
 from mountfs.tree import MemberList, Namespace
 from mountfs.tree.inodes import Numbering
 from mountfs.zipformat import safe_link
@@ -32,9 +33,10 @@ LISTED = 30.0  # seconds after which opening a file is not taken for a consequen
 class Content(Protocol):
     """Where a snapshot's bytes come from: ``archive.members.ZipContent`` or ``files.FilesContent``."""
 
-    dead: dict[int, object]
     salts: dict[int, int]
 
+    @property
+    def dead(self) -> Mapping[int, MountfsError]: ...
     def peek_open(self, index: int) -> Reader | None: ...
     async def open(self, index: int, *, listed: bool) -> Reader: ...
     async def target(self, index: int) -> bytes: ...
@@ -94,16 +96,15 @@ class Snapshot:
         if node < 0:
             return self.numbering.of(self.namespace.path(node))
         member = self.member(node)
-        return self.numbering.of(
-            self.namespace.path(node), member.size, member.crc, self.content.salts.get(node, 0)
-        )
+        return self.numbering.of(self.namespace.path(node), member.size, member.crc, self.content.salts.get(node, 0))
 
     def unresolved(self, directory: int) -> list[int]:
         """The links of a directory whose targets are not known yet."""
         return [index for index in self.namespace.links(directory) if index not in self.links]
 
     async def resolve_links(self, indices: list[int]) -> None:
-        """Reads targets, all at once. A damaged link is remembered as such and fails alone; a failing service fails all."""
+        """Reads targets, all at once. A damaged link is remembered as such and fails alone; a failing service fails
+        all."""
         failures: list[MountfsError] = []
 
         async def resolve(index: int) -> None:
@@ -121,86 +122,9 @@ class Snapshot:
         if failures:
             raise failures[0]
 
-    def close(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What the kernel is told of one node: size in bytes, time in ns since 1970."""
-
-    kind: Kind
-    size: int
-    mtime_ns: int
-    executable: bool
-
-
-@dataclass(eq=False, slots=True)
-class Snapshot:
-    """``members``: indexable by node. ``digest``: equal for equal directories."""
-
-    name: str
-    members: MemberList
-    namespace: Namespace
-    content: Content
-    numbering: Numbering
-    validator: Validator
-    digest: bytes
-    fetched: float
-    whole: bool
-    size: int
-    links: dict[int, bytes | MountfsError] = field(default_factory=dict)
-    listed_at: LRUCache[int, float] = field(default_factory=lambda: LRUCache(1024))
-    dead_until: dict[int, float] = field(default_factory=dict)
-    handles: int = 0
-    superseded: bool = False
-    closed: bool = False
-
-    def member(self, node: int) -> Member:
-        return self.members[node]
-
-    def facts(self, node: int) -> Facts:
-        """Of any node; a link must have been resolved."""
-        if node < 0:
-            return Facts(Kind.DIRECTORY, 0, self.namespace.mtime_ns(node), executable=True)
-        member = self.member(node)
-        if member.kind is Kind.SYMLINK:
-            target = self.links.get(node)
-            if isinstance(target, bytes):
-                kind = Kind.SYMLINK if safe_link(target, self.namespace.depth(node)) else Kind.FILE
-                return Facts(kind, len(target), member.mtime_ns, executable=False)
-            return Facts(Kind.FILE, member.size, member.mtime_ns, executable=False)
-        return Facts(member.kind, member.size, member.mtime_ns, member.executable)
-
-    def inode_of(self, node: int) -> int:
-        """The first candidate for this node's number."""
-        if node < 0:
-            return self.numbering.of(self.namespace.path(node))
-        member = self.member(node)
-        return self.numbering.of(
-            self.namespace.path(node), member.size, member.crc, self.content.salts.get(node, 0)
-        )
-
-    def unresolved(self, directory: int) -> list[int]:
-        """The links of a directory whose targets are not known yet."""
-        return [index for index in self.namespace.links(directory) if index not in self.links]
-
-    async def resolve_links(self, indices: list[int]) -> None:
-        """Reads targets. One link that is damaged is remembered as such and fails alone; a failing service fails all."""
-        for index in indices:
-            if index not in self.links:
-                self.links[index] = await self._target(index)
-
-    async def _target(self, index: int) -> bytes | MountfsError:
-        from mountfs.errors import ArchiveError
-
-        try:
-            return await self.content.target(index)
-        except ArchiveError as exc:
-            return exc
-
     def needs_target(self, node: int) -> bool:
         """Whether a node is a link whose target is not known yet."""
-        return self.member(node).kind is Kind.SYMLINK and node not in self.links
+        return self.members.kind(node) is Kind.SYMLINK and node not in self.links
 
     def listed(self, directory: int, now: float) -> None:
         """Somebody lists this directory, or has just done so: what is opened in it next may be a walk."""
@@ -225,11 +149,14 @@ class Snapshot:
             del self.dead_until[node]
             self.content.revive(node)
 
+    def release(self) -> None:
+        """One handle less: a snapshot that is not shown any more is closed with its last."""
+        self.handles -= 1
+        if self.superseded and self.handles == 0:
+            self.close()
+
     def close(self) -> None:
         """Nobody needs it any more."""
         if not self.closed:
             self.closed = True
             self.content.close()
-
-
-__all__ = ["ROOT_NODE", "Content", "Facts", "Snapshot"]

@@ -40,12 +40,16 @@ class BlockMap:
         self.whole = 0
         self._present = bytearray()
         self._edges: dict[int, list[Span]] = {}
-        self.reload(present)
+        self.adopt(0, present)
 
-    def reload(self, present: bytes) -> None:
-        """Replace what is known of whole blocks (another process may have added some); edges stay."""
-        self._present = bytearray(present.translate(_CLEAN))
-        self.whole = self._present.count(1)
+    def adopt(self, first: int, present: bytes) -> None:
+        """Take over a piece of the map file, from block ``first``: other processes may have changed it."""
+        stop = first + len(present)
+        self.whole -= self._present.count(1, first, stop)
+        if stop > len(self._present):
+            self._present.extend(bytes(stop - len(self._present)))
+        self._present[first:stop] = present.translate(_CLEAN)
+        self.whole += self._present.count(1, first, stop)
 
     @property
     def allocated(self) -> int:

@@ -140,6 +140,21 @@ class Store:
         with contextlib.suppress(CacheFull):
             self._budget.reserve(0)
 
+    @property
+    def directory(self) -> str:
+        """Where everything lies."""
+        return self._place.directory
+
+    @property
+    def max_size(self) -> int:
+        """The bound, in bytes."""
+        return self._budget.max_size
+
+    @property
+    def used(self) -> int:
+        """Bytes on disk as counted so far, by all processes."""
+        return self._budget.used
+
     # -- sessions ------------------------------------------------------------------------------------------------
 
     def account(self, base_url: str, key: str | None) -> str:

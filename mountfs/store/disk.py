@@ -38,6 +38,8 @@ _FLOCK = "hhqqi0q"
 
 PAGE = 4096
 
+_CHUNK = 1 << 18
+
 _KEEP_SIZE, _PUNCH_HOLE = 0x01, 0x02
 
 
@@ -106,13 +108,12 @@ def write_all(fd: int, data: bytes | memoryview, offset: int) -> None:
         offset += count
 
 
-def read_all(fd: int) -> bytes:
-    """The whole file by pread, leaving its position alone."""
+def read_all(fd: int, start: int = 0, stop: int = 1 << 62) -> bytes:
+    """The bytes [start, stop) as far as the file has them, by pread, leaving its position alone."""
     chunks = []
-    offset = 0
-    while chunk := os.pread(fd, 1 << 20, offset):
+    while start < stop and (chunk := os.pread(fd, min(_CHUNK, stop - start), start)):
         chunks.append(chunk)
-        offset += len(chunk)
+        start += len(chunk)
     return b"".join(chunks)
 
 

@@ -22,12 +22,15 @@ from mountfs.errors import CacheDamaged, CacheFull
 from mountfs.model import Span
 from mountfs.store import disk
 from mountfs.store.about import About, Facts
-from mountfs.store.blocks import BlockMap
+from mountfs.store.blocks import BLOCK, BlockMap
 from mountfs.store.claims import Claim
 from mountfs.store.members import MemberFile, Spool, read_at_once, read_exactly
 from mountfs.store.opening import Files, Services
 from mountfs.store.place import sync_directory
 from mountfs.store.trust import Trust
+
+_MAP_END = 1 << 60
+"""Beyond the last block of any archive."""
 
 
 class Snapshot:
@@ -45,7 +48,7 @@ class Snapshot:
         self._use_recorded = 0.0
         self._files = files
         self._data_fd, self._map_fd, self._dir_fd = files.data, files.map, files.directory
-        self._map = BlockMap(about.length, disk.read_all(files.map))
+        present = disk.read_all(files.map)
         self._trust = Trust(
             services.place,
             services.budget,
@@ -55,6 +58,8 @@ class Snapshot:
             boot_id=services.boot_id,
             writable=files.writable,
         )
+        # Read after the map: if that has a short last block, the length is there too.
+        self._map = BlockMap(self._trust.reload().length, present)
 
     # -- facts ---------------------------------------------------------------------------------------------------
 
@@ -101,28 +106,31 @@ class Snapshot:
         """Fix the archive's length in bytes. ``CacheDamaged`` if it was another: the validator lied."""
         if self._map.length == length:
             return
+        if self._map.length is not None:
+            raise CacheDamaged(f"an archive changed its length from {self._map.length} to {length}")
         with self._trust.changing(), disk.writing("an archive's length"):
-            with self._lock:
-                if self._map.length is not None:
-                    raise CacheDamaged(f"an archive changed its length from {self._map.length} to {length}")
-                self._mark(self._map.set_length(length))
             os.ftruncate(self._data_fd, length)
-        self._trust.update(length=length)
+            # Before the mark of a short last block: who sees the mark must know the length.
+            self._trust.update(length=length)
+            with self._lock:
+                self._mark(self._map.set_length(length))
 
     def save_facts(self, facts: Facts) -> None:
         """Keep the caller's facts (JSON values) with the snapshot, atomically. ``CacheFull`` if that fails."""
         self._trust.update(facts=facts)
 
-    def refresh(self) -> None:
-        """Learn what other processes did: blocks, length and facts. (A map is 256 bytes a MiB of archive.)"""
-        about = self._trust.reload()
+    def refresh(self, span: Span | None = None) -> None:
+        """Learn what other processes did: blocks (all, or those of ``span``), length and facts."""
+        first, stop = (0, _MAP_END) if span is None else (span.start // BLOCK, min(-(-span.stop // BLOCK), _MAP_END))
         with self._lock:
-            if about.length is not None and self._map.length is None:
-                self._map.set_length(about.length)
             try:
-                self._map.reload(disk.read_all(self._map_fd))
+                self._map.adopt(first, disk.read_all(self._map_fd, first, stop))
             except OSError as error:
                 raise CacheDamaged(f"the cache cannot be read: {error.strerror or error}") from error
+            # After the map: if that has a short last block, the length is there too.
+            length = self._trust.reload().length
+            if length is not None and self._map.length is None:
+                self._map.set_length(length)
 
     # -- bytes ---------------------------------------------------------------------------------------------------
 
@@ -186,7 +194,7 @@ class Snapshot:
         if claim is None:
             return None
         try:
-            self.refresh()
+            self.refresh(span)
         except CacheDamaged:
             claim.release()
             raise

@@ -66,7 +66,11 @@ class Trust:
     def reload(self) -> About:
         """Learn what other processes changed."""
         with self._lock, contextlib.suppress(OSError, CacheDamaged):
-            self.about = read_about(self._dir_fd)
+            about = read_about(self._dir_fd)
+            if about.dirty_boot not in (None, self._boot_id):
+                # Only on a disk that refuses writing: elsewhere opening has put it right there.
+                about = replace(about, suspect=True)
+            self.about = about
         return self.about
 
     def update(self, *, sync: bool = False, **changes: Any) -> None:

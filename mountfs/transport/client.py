@@ -350,7 +350,10 @@ class Transport:
 
 
 def _differs(pin: Validator, facts: BodyFacts) -> bool:
-    """Whether a body must not stand for the pinned version. A part proves itself; a whole body may keep silent."""
+    """Whether a body must not stand for the pinned version. A part proves itself, as strongly as it was pinned (two
+    versions may share a Last-Modified); a whole body may keep silent."""
+    if facts.partial and pin.strong and not facts.validator.strong:
+        return True
     if facts.partial or facts.validator != Validator():
         return not pin.agrees(facts.validator)
     return False

@@ -79,7 +79,10 @@ def _find(table: tuple[tuple[type[Exception], Row], ...], error: Exception) -> R
 
 
 def _is_tls(error: BaseException | None) -> bool:
+    """Whether TLS itself failed, and not the connection under it."""
     while error is not None:
+        if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | ssl.SSLSyscallError):
+            return False
         if isinstance(error, ssl.SSLError | ssl.CertificateError):
             return True
         error = error.__cause__ or error.__context__

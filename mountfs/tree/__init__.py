@@ -1,7 +1,7 @@
 """The tree of names and nodes, pure. The map of the package:
 
     namespace.py   one snapshot's tree: child, listing, resolve, path      builder.py   how it is made
-    members.py     what it is made from: MemberList, MemberTable
+    members.py     what it is made from: MemberList, MemberTable         inodes.py    numbers and handles for the kernel
 
 Concurrency: see each module; nothing here waits.
 """

@@ -1,8 +1,9 @@
 """Inode numbers and the table of those the kernel knows.
 
-*Numbers.* An inode is a 64-bit hash of the account, the session, the path and, for a file, its size, CRC and a salt: so an
-unchanged member keeps its number over snapshots and restarts, and a changed one gets a new one (``keep_cache`` would
-otherwise show the old pages). Two names that collide are told apart by probing: the newcomer takes the next number.
+*Numbers.* An inode is a 64-bit hash of the account, the session, the path and, for a file, its size, CRC and a salt:
+so an unchanged member keeps its number over snapshots and restarts, and a changed one gets a new one (``keep_cache``
+would otherwise show the old pages). Two names that collide are told apart by probing: the newcomer takes the next
+number.
 
 *The table* holds one node an inode for as long as the kernel has a reference (lookups minus forgets), and nothing else:
 the root and what the kernel never asked for cost nothing.
@@ -22,7 +23,6 @@ from mountfs.model import Inode
 ROOT = Inode(1)
 _MASK = (1 << 63) - 1  # positive for programs that keep st_ino in a signed 64-bit integer (sqlite, Java)
 _NUMBER = struct.Struct("<Q")
-
 
 
 class Known(Protocol):

@@ -38,9 +38,9 @@ XZ_MEMORY = MAX_DICTIONARY + (4 << 20)
 """liblzma's own state comes on top of the dictionary."""
 ZSTD_WINDOW_LOG = 27
 """128 MiB, what `zstd --long` needs."""
-DEFLATE64_PIECE = 256
+DEFLATE64_PIECE = 128
 """Bytes of input at a time. A deflate64 match is up to 65,538 bytes from 2.25, and inflate64 knows no
-``max_length``: so one piece makes 7.5 MB at most."""
+``max_length``: so one piece makes 3.7 MB at most."""
 LZMA_HEADER_SIZE = 9
 
 _zlib: Any = zlib_ng  # its stubs know neither copy() nor that error is a class
@@ -159,10 +159,11 @@ class Deflate64Decoder:
         self._native = inflate64.Inflater()
         self._input = b""
         self._output = b""
+        self._given = 0
 
     @property
     def needs_input(self) -> bool:
-        return not self._output and (not self._input or self.eof)
+        return self._given >= len(self._output) and (not self._input or self.eof)
 
     @property
     def eof(self) -> bool:
@@ -170,24 +171,28 @@ class Deflate64Decoder:
 
     def feed(self, data: bytes | memoryview, max_length: int) -> bytes:
         self._input += data
-        pieces, size, position = [self._output], len(self._output), 0
-        while size < max_length and position < len(self._input) and not self._native.eof:
-            pieces.append(self._inflate(self._input[position : position + DEFLATE64_PIECE]))
-            position += DEFLATE64_PIECE
-            size += len(pieces[-1])
-        self._input = self._input[position:]
-        output = b"".join(pieces)
-        self._output = output[max_length:]
-        return output[:max_length]
+        if self._given >= len(self._output):
+            self._output, self._given = self._inflate(max_length), 0
+        output = self._output[self._given : self._given + max_length]
+        self._given += len(output)
+        return output
 
     def copy(self) -> None:
         return None
 
-    def _inflate(self, piece: bytes) -> bytes:
-        try:
-            return bytes(self._native.inflate(piece))
-        except ValueError as error:
-            raise MemberDamaged(f"its compressed data is broken ({error})") from error
+    def _inflate(self, wanted: int) -> bytes:
+        """At least ``wanted`` bytes, as far as there is input; the last piece may give many more."""
+        pieces, size, position = [], 0, 0
+        while size < wanted and position < len(self._input) and not self._native.eof:
+            try:
+                piece = self._native.inflate(self._input[position : position + DEFLATE64_PIECE])
+            except ValueError as error:
+                raise MemberDamaged(f"its compressed data is broken ({error})") from error
+            pieces.append(piece)
+            size += len(piece)
+            position += DEFLATE64_PIECE
+        self._input = self._input[position:]
+        return b"".join(pieces)
 
 
 class LzmaDecoder:

@@ -126,7 +126,7 @@ class DirectoryParser:
                 found.append(self._parse(claim))
             except BadArchive as error:
                 failure = error
-        if len(found) > 1:
+        if len(found) > 1 and any(map(len, found)):
             raise _ambiguous()
         if failure is not None and not found:
             raise failure

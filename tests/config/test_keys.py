@@ -144,8 +144,11 @@ def is_gone(pid: int) -> bool:
 
 def test_all_providers_at_once() -> None:
     """resolve_keys fills in every key that can be had."""
-    providers = (settings("api_key_env", "A"), ProviderSettings("k", "kaizen"), settings("api_key_env", "B"))
-    resolved = resolve_keys(providers, {"A": KEY})
-    assert [revealed(each.key) for each in resolved] == [KEY, None, None]
-    assert providers[0].key is None
-    assert revealed(resolve_keys(resolved, {"A": "another"})[0].key) == KEY
+    config = Config(
+        providers=(settings("api_key_env", "A"), ProviderSettings("k", "kaizen"), settings("api_key_env", "B"))
+    )
+    resolved = resolve_keys(config, {"A": KEY})
+    assert [revealed(each.key) for each in resolved.providers] == [KEY, None, None]
+    assert config.providers[0].key is None
+    # A second time costs nothing: a key command is not asked again.
+    assert revealed(resolve_keys(resolved, {"A": "another"}).providers[0].key) == KEY

@@ -91,7 +91,7 @@ def test_show_masks(tmp_path: Path) -> None:
         nested = { "X-Secret" = "sk-nested" }
     """
     config = loaded(tmp_path, text.replace("print-key --password", "echo"))
-    shown = show(replace(config, providers=resolve_keys(config.providers, ENVIRON)))
+    shown = show(resolve_keys(config, ENVIRON))
     assert "sk-" not in shown
     assert 'api_key = "********"' in shown
     assert 'api_key_env = "A_KEY"' in shown

@@ -18,7 +18,7 @@ def test_claims_exclude_each_other_and_end_with_their_process(
     other = worker("hold", tmp_path / "cache", 64 * MIB, "s")
     assert other.stdout is not None
     assert other.stdout.readline() == "holding\n"
-    with make_store().snapshot(address("s"), "v1") as snapshot:
+    with make_store(boot=None).snapshot(address("s"), "v1") as snapshot:
         assert snapshot.claim(Span(MIB - 1, MIB + 1)) is None
         beside = snapshot.claim(Span(MIB, 2 * MIB))
         assert beside is not None
@@ -53,7 +53,7 @@ def test_claims_within_one_process_exclude_each_other_too(store: Store) -> None:
 
 def test_what_another_process_wrote_is_seen(tmp_path: Path, worker: StartWorker, make_store: MakeStore) -> None:
     """Its whole blocks appear with refresh, and with a claim."""
-    with make_store().snapshot(address("s"), "v1") as snapshot:
+    with make_store(boot=None).snapshot(address("s"), "v1") as snapshot:
         other = worker("write", tmp_path / "cache", 64 * MIB, "s", 0, MIB)
         assert other.stdout is not None
         assert other.stdout.readline() == "written\n"
@@ -68,7 +68,7 @@ def test_what_another_process_has_open_is_not_evicted(
     other = worker("write", tmp_path / "cache", 64 * MIB, "s", 0, MIB)
     assert other.stdout is not None
     assert other.stdout.readline() == "written\n"
-    store = make_store()
+    store = make_store(boot=None)
     store.clear()
     with store.snapshot(address("s"), "v1") as snapshot:
         assert snapshot.has(Span(0, MIB))
@@ -92,7 +92,7 @@ def test_two_processes_fetch_each_archive_once(tmp_path: Path, worker: StartWork
     assert all(lines[-1] == "done" for lines in said)
     fetched = [line for lines in said for line in lines if line.startswith("fetch")]
     assert len(fetched) == len(set(fetched)) == 50
-    store = make_store()
+    store = make_store(boot=None)
     for number in range(50):
         with store.snapshot(address(f"s{number}"), "v1") as snapshot:
             assert snapshot.complete
@@ -110,6 +110,6 @@ def test_two_processes_hold_one_bound(tmp_path: Path, worker: StartWorker, make_
     for process in workers:
         process.kill()
         process.wait()
-    store = make_store(max_size=4 * MIB)
+    store = make_store(max_size=4 * MIB, boot=None)
     store.maintain()
     assert disk_use(tmp_path / "cache") <= 4 * MIB

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import subprocess
@@ -40,7 +41,8 @@ def disk_use(path: Path) -> int:
     total = 0
     for root, _directories, files in os.walk(path):
         for name in [".", *files]:
-            total += os.lstat(os.path.join(root, name)).st_blocks * 512
+            with contextlib.suppress(FileNotFoundError):
+                total += os.lstat(os.path.join(root, name)).st_blocks * 512
     return total
 
 

@@ -76,7 +76,9 @@ def test_what_does_not_pass_is_asked_once(status: int) -> None:
 def test_retries_end_with_the_last_answers_error() -> None:
     """After the configured number."""
     net = Scripted(Says(500), Says(502, chunks=(b'{"error": "bad gateway"}',)))
-    with pytest.raises(ServiceFailed, match=r"the list of things: https://api\.test answered 502: bad gateway") as caught:
+    with pytest.raises(
+        ServiceFailed, match=r"the list of things: https://api\.test answered 502: bad gateway"
+    ) as caught:
         ask(net, retries=2)
     assert caught.value.status == 502
     assert len(net.requests) == 3
