@@ -82,7 +82,7 @@ async def parts(config: Config, *, offline: bool = False) -> AsyncIterator[Parts
             filesystem: list[Filesystem] = []
 
             def changed(session: Session, old: Snapshot, new: Snapshot) -> None:
-                filesystem[0].changed(session, old, new)
+                filesystem[0].nodes.changed(session, old, new)
 
             shown = []
             for provider in _providers(config):
@@ -143,7 +143,7 @@ async def _serve(config: Config, mountpoint: str, options: MountOptions, ready: 
             ) as ended:
                 state = await trio.to_thread.run_sync(fuse.tune, mountpoint)
                 if state["max_background"].isdigit():
-                    filesystem.max_background = int(state["max_background"])
+                    filesystem.waiting.max_background = int(state["max_background"])
                 gc.collect()
                 gc.freeze()  # what is built by now lives as long as the process: no collection looks at it again
                 verbs = Verbs(

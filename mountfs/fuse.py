@@ -84,6 +84,7 @@ class Operations(pyfuse3.Operations):
     def __init__(self, filesystem: Filesystem, *, uid: int, gid: int, umask: int) -> None:
         super().__init__()
         self._fs = filesystem
+        self._nodes = filesystem.nodes
         self._uid = uid
         self._gid = gid
         self._keep = ~umask & 0o7777
@@ -118,7 +119,7 @@ class Operations(pyfuse3.Operations):
             if errnos.errno_of(exc) == errno.ENOENT:
                 return self._negative(parent_inode, name)
             raise
-        self._fs.remember(node)
+        self._nodes.remember(node)
         return self._entry(attributes)
 
     def _negative(self, parent: Any, name: Any) -> pyfuse3.EntryAttributes:
@@ -133,7 +134,7 @@ class Operations(pyfuse3.Operations):
 
     async def forget(self, inode_list: Any) -> None:
         for inode, count in inode_list:
-            self._fs.forget(inode, count)
+            self._nodes.forget(inode, count)
 
     @guarded
     async def getattr(self, inode: Any, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:  # noqa: ARG002
@@ -149,15 +150,15 @@ class Operations(pyfuse3.Operations):
 
     @guarded
     async def readdir(self, fh: Any, start_id: int, token: pyfuse3.ReaddirToken) -> None:
-        fs, entry = self._fs, self._entry
+        fs, nodes, entry = self._fs, self._nodes, self._entry
         reply = pyfuse3.readdir_reply
         for name, attributes, cookie, node in fs.readdir(fh, start_id):
             if not reply(token, name, entry(attributes), cookie):
                 if node is not None:
-                    fs.unused(node)
+                    nodes.unused(node)
                 return
             if node is not None:
-                fs.remember(node)
+                nodes.remember(node)
 
     @guarded
     async def releasedir(self, fh: Any) -> None:
@@ -245,7 +246,7 @@ class Invalidator:
     async def _work(self, receive: trio.MemoryReceiveChannel[tuple[Inode, bytes]]) -> None:
         limiter = trio.CapacityLimiter(1)
         async for parent, name in receive:
-            while self._fs.waits_in(parent):  # noqa: ASYNC110 - a rare, short wait
+            while self._fs.waiting.waits_in(parent):  # noqa: ASYNC110 - a rare, short wait
                 await trio.sleep(0.1)
             with contextlib.suppress(OSError):  # ENOENT: the kernel does not know it any more
                 await trio.to_thread.run_sync(
@@ -302,9 +303,9 @@ async def mounted(
             ended.set()
 
     async with trio.open_nursery() as nursery:
-        filesystem.invalidate = Invalidator(filesystem, nursery)
+        filesystem.nodes.invalidate = Invalidator(filesystem, nursery)
         nursery.start_soon(serve)
-        nursery.start_soon(filesystem.watch_reads)
+        nursery.start_soon(filesystem.waiting.watch_reads)
         try:
             yield ended
         finally:

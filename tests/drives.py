@@ -231,6 +231,7 @@ class World:
         self.fakes = fakes
         self.place = place
         self.cache = place / "cache"
+        self._replaced: dict[str, str | None] = {}
         self.sections: dict[str, dict[str, object]] = {"network": {"retries": 0, "deadline": "10s"}}
 
     def set(self, section: str, **keys: object) -> None:
@@ -239,6 +240,14 @@ class World:
 
     def fake(self, provider: str) -> Fake:
         return next(fake for fake in self.fakes.services if fake.name == provider)
+
+    def without_key(self, provider: str) -> None:
+        """No key is configured for it."""
+        self._replaced[provider] = None
+
+    def wrong_key(self, provider: str) -> None:
+        """A key is configured that the service does not take."""
+        self._replaced[provider] = "wrong-SECRET-key"
 
     def session(self, provider: str, archive: bytes | Path = b"", *, number: int = 1, pinned: bool = True) -> FakeSession:
         """A session of a provider; ``pinned``: so that every provider shows it without a listing."""
@@ -252,6 +261,12 @@ class World:
 
     def config(self, *, sections: Sections | None = None) -> configuration.Config:
         text = self.fakes.config(self.cache, keys_dir=self.place / "keys", sections=sections or self.sections)
+        for provider, key in self._replaced.items():
+            file = self.place / "keys" / f"{provider}.key"
+            if key is None:
+                text = text.replace(f'api_key_file = "{file}"\n', "")
+            else:
+                file.write_text(key)
         path = self.place / "config.toml"
         path.touch(mode=0o600)
         path.write_text(text)

@@ -133,9 +133,8 @@ def probe(path: str) -> str:
 
 def unmount(path: str, *, lazy: bool = False) -> None:
     """Unmounts ``path``. ``lazy``: also while it is in use. Raises MountFailed with what the program said."""
-    program = shutil.which("fusermount3")
-    if program:
-        words = [program, "-u", *(["-z"] if lazy else []), "--", path]
+    if shutil.which("fusermount3"):
+        words = ["fusermount3", "-u", *(["-z"] if lazy else []), "--", path]
     elif os.geteuid() == 0:
         words = ["umount", *(["-l"] if lazy else []), "--", path]
     else:
@@ -145,7 +144,7 @@ def unmount(path: str, *, lazy: bool = False) -> None:
     except subprocess.TimeoutExpired:
         raise MountFailed(f"{path}: unmounting hangs", advice=f"run: mountfs umount --lazy {path}") from None
     if ended.returncode:
-        said = (ended.stderr.strip().splitlines() or ["no reason given"])[-1].removeprefix("fusermount3: ")
+        said = (ended.stderr.strip().splitlines() or ["no reason given"])[-1].rpartition(": ")[2]
         busy = "busy" in said
         advice = f"end what uses it (fuser -vm {path}), or run: mountfs umount --lazy {path}" if busy else ""
-        raise MountFailed(f"{path}: {said}", advice=advice)
+        raise MountFailed(f"{path}: cannot be unmounted: {said}", advice=advice)

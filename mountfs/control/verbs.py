@@ -180,11 +180,11 @@ class Verbs:
             sessions, session_id = self._split(str(path))
             if session_id is None:
                 sessions.forget()
-                self._fs.forget_names(sessions)
+                self._fs.nodes.forget_names(sessions)
                 refreshed.append(sessions.name)
                 continue
             sessions.forget_answer(session_id)
-            self._fs.forget_name(sessions, session_id)
+            self._fs.nodes.forget_name(sessions, session_id)
             session = await sessions.lookup(session_id)
             await session.renew()
             refreshed.append(session.label)
@@ -213,7 +213,7 @@ class Verbs:
                 answer["session"] = self._session(session)
                 answer["last_opening"] = session.last_opening
                 answer["member"] = self._member(session, path.split("/", 2)[2] if path.count("/") > 1 else "")
-        answer["events"] = self._fs.events(path)
+        answer["events"] = self._fs.waiting.events(path)
         return answer
 
     @staticmethod

@@ -15,9 +15,12 @@ import fcntl
 import os
 import threading
 from collections.abc import Callable
+from typing import TypeVar
 
 from mountfs.errors import CacheFull
 from mountfs.store import disk
+
+T = TypeVar("T")
 
 _SIZE = 8
 _SLACK_SHARE = 20
@@ -165,7 +168,14 @@ class Budget:
             self._futile_until = self._clock() + _FUTILE_SECONDS
         return freed
 
-    def disk_full(self, size: int) -> bool:
-        """The disk refused ``size`` bytes: evict that much; answers whether trying again makes sense."""
-        with self._evicting:
-            return self._clock() >= self._futile_until and self.free(size) > 0
+    def attempt(self, size: int, write: Callable[[], T]) -> T:
+        """Call ``write``; if the disk has no room for it, evict ``size`` bytes and call it once more."""
+        try:
+            return write()
+        except OSError as error:
+            if error.errno not in disk.NO_ROOM:
+                raise
+            with self._evicting:
+                if self._clock() < self._futile_until or self.free(size) <= 0:
+                    raise
+        return write()

@@ -130,9 +130,8 @@ class Store:
     def maintain(self) -> None:
         """Housekeeping, to be called about every half second: records uses, corrects the total, holds the bound."""
         with self._mutex:
-            snapshots = list(self._open.values())
-        for snapshot in snapshots:
-            snapshot.record_use()
+            for snapshot in self._open.values():
+                snapshot.record_use()
         if self._ledger.lost():
             self._recover()
         if self._clock() >= self._rescan_at:

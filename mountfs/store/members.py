@@ -109,7 +109,7 @@ class Spool:
         self._publish = publish
         self._wall = wall
         with disk.writing("an inflated member"):
-            self._path, self._fd = place.create()
+            self._path, self._fd = budget.attempt(disk.PAGE, place.create)
         self.size = 0
         self._charged = 0
 
@@ -118,11 +118,7 @@ class Spool:
         self._budget.reserve(len(data))
         with disk.writing("an inflated member"):
             try:
-                disk.write_all(self._fd, data, self.size)
-            except OSError as error:
-                if error.errno not in disk.NO_ROOM or not self._budget.disk_full(len(data)):
-                    raise
-                disk.write_all(self._fd, data, self.size)
+                self._budget.attempt(len(data), lambda: disk.write_all(self._fd, data, self.size))
             finally:
                 self._charge()
         self.size += len(data)

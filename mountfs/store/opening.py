@@ -24,6 +24,9 @@ from mountfs.store.place import Place
 
 OPEN_SECONDS = 5.0
 
+_EMPTY = 4 * disk.PAGE
+"""What a snapshot without bytes takes, about."""
+
 _EXISTS = frozenset({errno.EEXIST, errno.ENOTEMPTY})
 
 
@@ -72,8 +75,8 @@ def open_snapshot(services: Services, fresh: About, *, create: bool) -> tuple[Fi
                 if found is None and not os.path.lexists(path):
                     if not create:
                         return None
-                    services.budget.reserve(4 * disk.PAGE)
-                    found = _make(services, path, fresh)
+                    services.budget.reserve(_EMPTY)
+                    found = services.budget.attempt(_EMPTY, lambda: _make(services, path, fresh))
                 if found is not None:
                     return _open_parts(found[0]), found[1]
             if time.monotonic() > deadline:

@@ -66,20 +66,21 @@ class SessionRecord:
         data = json.dumps(wrapper).encode()
         self._budget.reserve(disk.PAGE)
         with disk.writing("a session's record"):
-            try:
-                grown = self._place.save(self._path, data)
-            except FileNotFoundError:
-                self._place.rebuild()
-                shelf = os.path.dirname(self._path)
-                with contextlib.suppress(FileExistsError):
-                    os.mkdir(shelf, 0o700)
-                    self._budget.charge(disk.disk_size(os.stat(shelf)))
-                grown = self._place.save(self._path, data)
-        self._budget.charge(grown)
+            self._budget.charge(self._budget.attempt(disk.PAGE, lambda: self._write(data)))
 
     def remove(self) -> None:
         """Forget the session's facts; its snapshots stay until they are evicted."""
         self._budget.charge(-disk.remove_file(self._path))
+
+    def _write(self, data: bytes) -> int:
+        with contextlib.suppress(FileNotFoundError):
+            return self._place.save(self._path, data)
+        self._place.rebuild()
+        shelf = os.path.dirname(self._path)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(shelf, 0o700)
+            self._budget.charge(disk.disk_size(os.stat(shelf)))
+        return self._place.save(self._path, data)
 
 
 def list_records(place: Place, shelf: str) -> list[tuple[str, Facts]]:

@@ -141,12 +141,7 @@ class Snapshot:
             return
         self._budget.reserve(size)
         with self._trust.changing(), disk.writing("an archive"):
-            try:
-                disk.write_all(self._data_fd, data, offset)
-            except OSError as error:
-                if error.errno not in disk.NO_ROOM or not self._budget.disk_full(size):
-                    raise
-                disk.write_all(self._data_fd, data, offset)
+            self._budget.attempt(size, lambda: disk.write_all(self._data_fd, data, offset))
             with self._lock:
                 before = self._map.allocated
                 self._mark(self._map.add(Span(offset, offset + size)))

@@ -85,8 +85,7 @@ class Trust:
                 self.about = replace(self.reload(), **changes)
                 if self.attached():
                     with contextlib.suppress(FileNotFoundError):
-                        path = os.path.join(self._path, "meta")
-                        self._budget.charge(self._place.save(path, self.about.dump(), sync=sync))
+                        self._budget.charge(self._budget.attempt(disk.PAGE, lambda: self._save(sync=sync)))
             finally:
                 disk.try_range_lock(self._map_fd, fcntl.F_UNLCK, _META_BYTE, 1)
 
@@ -156,6 +155,9 @@ class Trust:
         if self._checked_fd >= 0:
             os.close(self._checked_fd)
             self._checked_fd = -1
+
+    def _save(self, *, sync: bool) -> int:
+        return self._place.save(os.path.join(self._path, "meta"), self.about.dump(), sync=sync)
 
     def _become_dirty(self) -> None:
         if not self._writable:

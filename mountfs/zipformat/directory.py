@@ -123,10 +123,14 @@ class Directory:
 
     def names(self) -> Iterator[tuple[int, MemberPath, bool]]:
         """(index, path, whether it is a directory) of every member that is shown, in directory order."""
-        path = self.path
-        for index, trait in enumerate(self._traits):
-            if not trait & HIDDEN:
-                yield index, path(index), bool(trait & DIRECTORY)
+        raw, length_at = self._raw, name_length_at
+        for index, (position, trait) in enumerate(zip(self._positions, self._traits, strict=True)):
+            if trait & (HIDDEN | ODD | DIRECTORY):
+                if not trait & HIDDEN:
+                    yield index, self.path(index), bool(trait & DIRECTORY)
+                continue
+            start = position + CENTRAL_HEADER_SIZE
+            yield index, raw[start : start + length_at(raw, position + _NAME_LENGTH_AT)[0]], False  # type: ignore[misc]
 
     def span(self, index: int) -> Span:
         """The bytes that hold a member's local header and data, fetched as one range. The local header may turn out

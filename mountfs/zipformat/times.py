@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import calendar
 from collections.abc import Callable
+from datetime import date as Date  # noqa: N812  a DOS date is a date, too
 from struct import Struct
 
 from mountfs.zipformat.records import EXTRA_NTFS, EXTRA_TIMES, extra_fields
@@ -18,21 +19,26 @@ from mountfs.zipformat.records import EXTRA_NTFS, EXTRA_TIMES, extra_fields
 NANOSECONDS = 1_000_000_000
 LATEST_NS = 2**63 - 1
 """The last nanosecond that a signed 64-bit count holds (year 2262): programs keep times in those."""
+DAY_1970 = Date(1970, 1, 1).toordinal()
 NTFS_EPOCH = 116_444_736_000_000_000
 """1970-01-01 in units of 100 ns since 1601."""
 
 _EXTENDED = Struct("<BI")
+_EXTENDED_FIELD = Struct("<HHBI")
 _NTFS_TAG = Struct("<HH")
 _U64 = Struct("<Q")
 
 
 def dos_time_ns(date: int, time: int) -> int:
     """MS-DOS date and time (APPNOTE 4.4.6) as nanoseconds since 1970, each part clamped to what a calendar has."""
-    year = 1980 + (date >> 9)
-    month = min(max(date >> 5 & 15, 1), 12)
-    day = min(max(date & 31, 1), calendar.monthrange(year, month)[1])
+    year, month, day = 1980 + (date >> 9), date >> 5 & 15, date & 31
+    try:
+        days = Date(year, month, day).toordinal()
+    except ValueError:
+        month = min(max(month, 1), 12)
+        days = Date(year, month, min(max(day, 1), calendar.monthrange(year, month)[1])).toordinal()
     hour, minute, second = min(time >> 11, 23), min(time >> 5 & 63, 59), min((time & 31) * 2, 59)
-    return calendar.timegm((year, month, day, hour, minute, second)) * NANOSECONDS
+    return ((((days - DAY_1970) * 24 + hour) * 60 + minute) * 60 + second) * NANOSECONDS
 
 
 def extended_time_ns(body: bytes) -> int:
@@ -65,6 +71,10 @@ SOURCES: tuple[tuple[int, Callable[[bytes], int]], ...] = (
 
 def member_time_ns(date: int, time: int, extra: bytes, default: int) -> int:
     """A member's mtime in nanoseconds since 1970. ``default``: the archive's own, for a member without any."""
+    if len(extra) >= _EXTENDED_FIELD.size:  # nearly always an extended timestamp comes first: the quick way to it
+        kind, length, present, seconds = _EXTENDED_FIELD.unpack_from(extra)
+        if kind == EXTRA_TIMES and length >= _EXTENDED.size and present & 1 and seconds:
+            return int(seconds) * NANOSECONDS
     if extra:
         fields = dict(reversed(list(extra_fields(extra))))
         for kind, parse in SOURCES:

@@ -12,7 +12,7 @@ from store.tools import MIB, Clock, MakeStore, address, pattern
 
 from mountfs.errors import CacheFull
 from mountfs.model import Span
-from mountfs.store import BLOCK
+from mountfs.store import BLOCK, Snapshot
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a tmpfs")
 
@@ -27,6 +27,18 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("mounting is not permitted here")
     yield where
     subprocess.run(["umount", str(where)], check=True)
+
+
+def _fill(snapshot: Snapshot) -> int:
+    """Write until the disk refuses; how many bytes it took."""
+    written = 0
+    try:
+        while True:
+            snapshot.write(written, pattern(1, written, written + 100_000))
+            written += 100_000
+    except CacheFull as error:
+        assert "No space left" in error.message
+    return written
 
 
 def test_a_disk_that_fills_up_costs_no_byte(small_disk: Path, make_store: MakeStore, clock: Clock) -> None:
@@ -52,12 +64,8 @@ def test_a_disk_full_of_what_is_in_use_refuses_and_recovers(
 ) -> None:
     """Writing raises CacheFull, what was written stays right, and there is room again after the close."""
     store = make_store(directory=small_disk / "cache", max_size=1 << 40)
-    written = 0
     snapshot = store.snapshot(address("huge"), "v1")
-    with pytest.raises(CacheFull, match="No space left"):
-        while True:
-            snapshot.write(written, pattern(1, written, written + 100_000))
-            written += 100_000
+    written = _fill(snapshot)
     assert written > 6 * MIB
     assert snapshot.read(0, written) == pattern(1, 0, written)
     with snapshot.new_spool(1) as spool, pytest.raises(CacheFull):
@@ -123,11 +131,12 @@ def test_a_read_only_disk_is_read_and_never_believed_to_be_written(
         clock.advance(1000)
         store.maintain()
         assert store.clear() == 0
-    with make_store(directory=small_disk / "cache", boot="boot-2") as store:
-        with store.snapshot(address(), "v1") as snapshot:
-            assert not snapshot.trusted
-            assert snapshot.member(1) is None
-            snapshot.refresh()
-            assert not snapshot.trusted
-            assert not snapshot.is_verified(1)
+    store = make_store(directory=small_disk / "cache", boot="boot-2")
+    with store.snapshot(address(), "v1") as snapshot:
+        assert not snapshot.trusted
+        assert snapshot.member(1) is None
+        snapshot.refresh()
+        assert not snapshot.trusted
+        assert not snapshot.is_verified(1)
+    store.close()
     subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)

@@ -71,7 +71,7 @@ class StoreMachine(RuleBasedStateMachine):
                 self.held[session].write(start, pattern(session, start, stop))
             except CacheFull:
                 return
-            self.written[session] |= set(range(start // 1000, stop // 1000))
+            self.written[session] |= set(range(-(-start // 1000), stop // 1000))
             assert self.held[session].read(start, stop - start) == pattern(session, start, stop)
 
     @rule(session=_SESSIONS, index=st.integers(0, 2), size=st.integers(1, 60_000))
@@ -142,7 +142,7 @@ class StoreMachine(RuleBasedStateMachine):
         """Nothing that was written to an open snapshot is missing."""
         for session, snapshot in self.held.items():
             for piece in self.written[session]:
-                assert snapshot.has(Span(piece * 1000, piece * 1000 + 1))
+                assert snapshot.has(Span(piece * 1000, piece * 1000 + 1000))
 
     @invariant()
     def what_is_here_is_right(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import trio
-from clients import KEY, Eager, Says, Scripted, network, run, run_virtually, scripted, soon
+from clients import KEY, Says, Scripted, around, network, run, run_virtually, scripted, soon
 
 from mountfs.config.secret import Secret
 from mountfs.demo.fake import Recorded
@@ -49,7 +49,6 @@ from mountfs.transport import (
     Refused,
     Service,
     Suffix,
-    Surroundings,
     Target,
     Transport,
     Want,
@@ -88,7 +87,7 @@ def url_of(fakes: Fakes, data: bytes = DATA, key: str = "a/b.zip") -> str:
 
 def transport(fakes: Fakes, **net: Any) -> Transport:
     service = Service("svc", fakes.dari.url, Auth("Authorization", "Bearer {key}", Secret(KEY)))
-    return Transport(service, network(**net), Surroundings(rng=Eager()))
+    return Transport(service, network(**net), around())
 
 
 def fetch(

@@ -1,0 +1,122 @@
+"""The file system's own types: who asks, what an inode stands for, what is told of it, what is open.
+
+Concurrency: values, and nodes that change on the trio task thread only.
+"""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from mountfs.content import Reader
+from mountfs.model import Inode, Kind
+from mountfs.session import Session, Sessions, Snapshot
+from mountfs.tree import ROOT as ROOT_NODE
+
+MODES = {Kind.DIRECTORY: stat.S_IFDIR | 0o555, Kind.FILE: stat.S_IFREG | 0o444, Kind.SYMLINK: stat.S_IFLNK | 0o777}
+EXECUTABLE = 0o111
+
+
+class Caller(NamedTuple):
+    """Who asks. ``pid``: its thread id as the kernel gives it; 0 where it is in another namespace, or none of it."""
+
+    pid: int = 0
+
+    def interrupted(self) -> bool:
+        """Whether an unblocked, not ignored signal is pending, which the kernel could not deliver (design.md §2)."""
+        if self.pid <= 0:
+            return False
+        masks: dict[str, int] = {}
+        try:
+            with open(f"/proc/{self.pid}/status", encoding="ascii", errors="replace") as status:
+                for line in status:
+                    name, _, value = line.partition(":")
+                    if name in {"SigPnd", "ShdPnd", "SigBlk", "SigIgn"}:
+                        masks[name] = int(value, 16)
+        except (OSError, ValueError):
+            return False
+        pending = masks.get("SigPnd", 0) | masks.get("ShdPnd", 0)
+        return bool(pending & ~masks.get("SigBlk", 0) & ~masks.get("SigIgn", 0))
+
+    def program(self) -> str:
+        """The name of the process, as in /proc/PID/comm; empty where it cannot be known."""
+        try:
+            with open(f"/proc/{self.pid}/comm", encoding="utf-8", errors="replace") as comm:
+                return comm.read().strip()
+        except OSError:
+            return ""
+
+
+NOBODY = Caller()
+
+
+class Attributes(NamedTuple):
+    """What the kernel is told of an inode. Sizes in bytes, times in ns since 1970, ``ttl`` seconds it may be
+    believed."""
+
+    inode: Inode
+    mode: int
+    size: int
+    mtime_ns: int
+    ttl: float
+
+
+class Dentry(NamedTuple):
+    """One name of a listing; ``cookie`` is where to go on after it."""
+
+    name: bytes
+    attributes: Attributes
+    cookie: int
+    node: Node | None
+
+
+class Node:
+    """What an inode stands for: the root, a provider, a session, or (``snapshot``, ``place``) a member or directory
+    in one.
+
+    A directory's node is bound anew to the current snapshot when that changes; a file's is not: its inode is its
+    version."""
+
+    __slots__ = ("inode", "lookups", "place", "session", "sessions", "snapshot")
+
+    def __init__(
+        self,
+        inode: Inode,
+        *,
+        sessions: Sessions | None = None,
+        session: Session | None = None,
+        snapshot: Snapshot | None = None,
+        place: int = ROOT_NODE,
+    ) -> None:
+        self.inode = inode
+        self.lookups = 0
+        self.sessions = sessions
+        self.session = session
+        self.snapshot = snapshot
+        self.place = place
+
+    @property
+    def is_directory(self) -> bool:
+        return self.place < 0
+
+
+@dataclass(eq=False, slots=True)
+class OpenFile:
+    """A file handle."""
+
+    reader: Reader
+    snapshot: Snapshot
+    session: Session
+    label: str
+
+
+@dataclass(eq=False, slots=True)
+class OpenDirectory:
+    """A directory handle: a listing that never changes under its reader."""
+
+    node: Node
+    parent: Inode
+    snapshot: Snapshot | None = None
+    place: int = ROOT_NODE
+    sessions: list[Session] | None = None

@@ -1,0 +1,163 @@
+"""Which node an inode is: the table of what the kernel knows, bound to sessions and their snapshots.
+
+A directory's node is bound anew to the current snapshot when that changes (it keeps its number: its users' working
+directory must not vanish); a file's is not, for its inode is its version. Names that changed are dropped in the
+kernel by ``invalidate``, never a directory that stays one.
+
+Concurrency: synchronous, trio task thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mountfs.errors import NotADirectory, SnapshotLost
+from mountfs.filesystem.nodes import EXECUTABLE, MODES, Attributes, Node
+from mountfs.model import Inode, Kind
+from mountfs.session import Session, Sessions, Snapshot
+from mountfs.tree import ROOT as ROOT_NODE
+from mountfs.tree.inodes import ROOT, InodeTable, Numbering
+
+FOREVER_TTL = 86_400.0  # what "for ever" is to the kernel: a day; an immutable tree is asked for again once a day
+
+
+class Nodes:
+    """The table. ``invalidate``: tells the kernel to drop a name (provider, directory, name); set by whoever mounts."""
+
+    def __init__(self) -> None:
+        self.invalidate: Callable[[str, Inode, bytes], None] = lambda *_: None
+        self.root = Node(ROOT)
+        self._table: InodeTable[Node] = InodeTable()
+        self._numbering = Numbering("providers")
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def node(self, inode: Inode) -> Node:
+        if inode == ROOT:
+            return self.root
+        node = self._table.get(inode)
+        if node is None:
+            raise SnapshotLost(f"inode {inode} is not known any more")
+        return node
+
+    def provider_node(self, sessions: Sessions) -> Node:
+        return self._table.place(
+            self._numbering.of(sessions.name.encode()),
+            lambda node: node.sessions is sessions and node.session is None,
+            lambda inode: Node(inode, sessions=sessions),
+        )
+
+    def session_node(self, sessions: Sessions, session: Session) -> Node:
+        return self._table.place(
+            session.numbering.of(b""),
+            lambda node: node.session is session and node.place == ROOT_NODE,
+            lambda inode: Node(inode, sessions=sessions, session=session),
+        )
+
+    def tree_node(self, sessions: Sessions, session: Session, snapshot: Snapshot, place: int) -> Node:
+        if place == ROOT_NODE:
+            return self.session_node(sessions, session)
+        known = self._table.get(Inode(candidate := snapshot.inode_of(place)))
+        if known is not None and known.snapshot is snapshot and known.place == place:
+            return known
+        path = snapshot.namespace.path(place)
+
+        def same(node: Node) -> bool:
+            if node.session is not session or node.snapshot is None or node.is_directory != (place < 0):
+                return False
+            if node.snapshot.namespace.path(node.place) != path:
+                return False
+            node.snapshot, node.place = snapshot, place
+            return True
+
+        return self._table.place(
+            Inode(candidate),
+            same,
+            lambda inode: Node(inode, sessions=sessions, session=session, snapshot=snapshot, place=place),
+        )
+
+    def remember(self, node: Node) -> None:
+        """The kernel was told of this node, and will forget it one day."""
+        self._table.remember(node)
+
+    def forget(self, inode: Inode, count: int) -> None:
+        """The kernel gave back ``count`` lookups of an inode."""
+        if inode != ROOT:
+            self._table.forget(inode, count)
+
+    def attributes(self, node: Node) -> Attributes:
+        if node.session is None:
+            return Attributes(node.inode, MODES[Kind.DIRECTORY], 0, 0, FOREVER_TTL)
+        ttl = min(node.session.seconds_left(), FOREVER_TTL)
+        if node.snapshot is None:
+            return Attributes(node.inode, MODES[Kind.DIRECTORY], 0, node.session.mtime_ns, ttl)
+        facts = node.snapshot.facts(node.place)
+        mode = MODES[facts.kind]
+        if facts.kind is Kind.FILE and facts.executable:
+            mode |= EXECUTABLE
+        return Attributes(node.inode, mode, facts.size, facts.mtime_ns, ttl)
+
+    def get(self, inode: Inode) -> Node | None:
+        """The node of an inode; None if it is not known."""
+        return self.root if inode == ROOT else self._table.get(inode)
+
+    def unused(self, node: Node) -> None:
+        """A dentry did not fit into the reply: the kernel never heard of it."""
+        self._table.drop_unused(node)
+
+    def place_in(self, node: Node, snapshot: Snapshot) -> int:
+        """Where a directory's node stands in ``snapshot``; binds the node to it."""
+        if not node.is_directory:
+            raise NotADirectory("not a directory")
+        if node.snapshot is None:
+            return ROOT_NODE
+        if node.snapshot is not snapshot:
+            place = snapshot.namespace.resolve(node.snapshot.namespace.path(node.place))
+            if place is None or place >= 0:
+                raise SnapshotLost(f"{self.label(node)}: this directory is gone")
+            node.snapshot, node.place = snapshot, place
+        return node.place
+
+    def parent(self, node: Node) -> Inode:
+        if node.sessions is None or node.session is None:
+            return ROOT
+        if node.snapshot is None or node.place == ROOT_NODE:
+            return self.provider_node(node.sessions).inode
+        above = node.snapshot.namespace.parent(node.place)
+        return self.tree_node(node.sessions, node.session, node.snapshot, above).inode
+
+    def changed(self, session: Session, old: Snapshot, new: Snapshot) -> None:
+        """A session shows another snapshot: the kernel drops the names that changed or vanished, and those that are new
+        in directories it knows, since it may remember that they were not there."""
+        provider = session.around.provider.name
+        for node in list(self._table.values()):
+            if node.session is not session:
+                continue
+            tree = old if node.snapshot is None else node.snapshot
+            path = tree.namespace.path(node.place)
+            place = new.namespace.resolve(path)
+            if place is None or (place < 0) != node.is_directory or (place >= 0 and new.inode_of(place) != node.inode):
+                self.invalidate(provider, self.parent(node), bytes(tree.namespace.name(node.place)))
+            elif place < 0 and new is not old:
+                before = old.namespace.resolve(path)
+                known = set(old.namespace.listing(before).names) if before is not None and before < 0 else set()
+                for name in set(new.namespace.listing(place).names) - known:
+                    self.invalidate(provider, node.inode, name)
+
+    def forget_name(self, sessions: Sessions, name: str) -> None:
+        """A session's name may stand for something else now: the kernel asks again."""
+        self.invalidate(sessions.name, self.provider_node(sessions).inode, name.encode())
+
+    def forget_names(self, sessions: Sessions) -> None:
+        """All of a provider's."""
+        for session in sessions.seen():
+            self.forget_name(sessions, session.id)
+
+    def label(self, node: Node) -> str:
+        if node.session is None:
+            return node.sessions.name if node.sessions is not None else "/"
+        if node.snapshot is None:
+            return node.session.label
+        path = node.snapshot.namespace.path(node.place).decode("utf-8", "backslashreplace")
+        return f"{node.session.label}/{path}" if path else node.session.label

@@ -1,0 +1,190 @@
+"""Waiting, in one place: under a deadline, ended by a caller's signal, and counted.
+
+The kernel cannot deliver a signal to a program stuck in lookup, open or opendir before we reply; so while such a
+request waits, its caller's pending signals are looked at. READs are background requests, a few at a time for the
+whole mount: where that number is small and one provider holds most of it without news, its oldest read is given up,
+so that others' page cache can be filled (design.md §2). What failed or was slow is remembered for ``why``.
+
+Concurrency: trio task thread.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import trio
+
+from mountfs.errnos import name_of
+from mountfs.errors import DeadlineExceeded, Interrupted, MountfsError
+from mountfs.filesystem.nodes import Caller, OpenFile
+from mountfs.model import Inode
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+SIGNAL_POLL = 0.25
+STUCK = 10.0
+SLOW = 1.0
+EVENTS = 500
+FEW = 256  # with more background requests than this, stuck readers do not matter to others
+KERNEL_DEFAULT = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A wait that failed or was slow. ``at``: seconds since 1970; ``seconds``: how long it took."""
+
+    label: str
+    pid: int
+    at: float
+    seconds: float
+    error: MountfsError | None
+
+    def facts(self) -> dict[str, object]:
+        """As JSON values."""
+        return {
+            "path": self.label,
+            "pid": self.pid,
+            "at": self.at,
+            "seconds": round(self.seconds, 3),
+            "errno": name_of(self.error) if self.error is not None else "",
+            "message": self.error.message if self.error is not None else "slow",
+            "advice": self.error.advice if self.error is not None else "",
+        }
+
+
+@dataclass(eq=False, slots=True)
+class _PendingRead:
+    provider: str
+    scope: trio.CancelScope
+    since: float
+
+
+class Waiting:
+    """``deadline``: seconds one file-system request may take. ``wall``: seconds since 1970, for events."""
+
+    def __init__(self, deadline: float, wall: Callable[[], float]) -> None:
+        self.max_background = 0
+        """READs the kernel sends at a time; 0 while unknown."""
+        self._deadline = deadline
+        self._wall = wall
+        self._events: deque[Event] = deque(maxlen=EVENTS)
+        self._waiting_in: Counter[Inode] = Counter()
+        self._reads: list[_PendingRead] = []
+
+    async def wait(
+        self,
+        caller: Caller,
+        work: Callable[[], Awaitable[T]],
+        label: str,
+        where: Inode,
+        *,
+        seconds: float | None = None,
+    ) -> T:
+        """``work`` under the deadline of one request, ended by a signal pending for the caller."""
+        seconds = self._deadline if seconds is None else seconds
+        results: list[T] = []
+        error: MountfsError | None = None
+        signalled = False
+
+        async def watch(scope: trio.CancelScope) -> None:
+            nonlocal signalled
+            while True:
+                await trio.sleep(SIGNAL_POLL)
+                if caller.interrupted():
+                    signalled = True
+                    scope.cancel()
+
+        began = trio.current_time()
+        self._waiting_in[where] += 1
+        try:
+            with trio.move_on_after(seconds):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(watch, nursery.cancel_scope)
+                    try:
+                        results.append(await work())
+                    except MountfsError as exc:
+                        error = exc
+                    nursery.cancel_scope.cancel()
+        finally:
+            self._waiting_in[where] -= 1
+            if not self._waiting_in[where]:
+                del self._waiting_in[where]
+        if error is None and not results:
+            error = self._given_up(label, seconds, signalled=signalled)
+        self._note(label, caller.pid, began, error)
+        if error is not None:
+            raise error
+        return results[0]
+
+    @staticmethod
+    def _given_up(label: str, seconds: float, *, signalled: bool) -> MountfsError:
+        if signalled:
+            return Interrupted(f"{label}: the caller was told to stop")
+        failure = DeadlineExceeded(
+            f"{label}: no answer within {seconds:g} s",
+            advice=f"run 'mountfs fetch {label}' for a large session, or raise network.deadline",
+        )
+        log.warning("%s", failure)
+        return failure
+
+    def waits_in(self, inode: Inode) -> bool:
+        """Whether a request waits in this directory: the kernel holds its lock, so it must not be invalidated now."""
+        return inode in self._waiting_in
+
+    async def read(self, opened: OpenFile, offset: int, size: int) -> bytes | memoryview:
+        pending = _PendingRead(opened.session.around.provider.name, trio.CancelScope(), trio.current_time())
+        pending.scope.deadline = trio.current_time() + self._deadline
+        self._reads.append(pending)
+        failure: MountfsError | None = None
+        try:
+            with pending.scope:
+                return await opened.reader.read(offset, size)
+        except MountfsError as exc:
+            failure = exc
+            raise
+        finally:
+            self._reads.remove(pending)
+            self._note(opened.label, 0, pending.since, failure)
+        error = DeadlineExceeded(
+            f"{opened.label}: bytes {offset}-{offset + size} did not come within "
+            f"{trio.current_time() - pending.since:.0f} s",
+            advice="the service is slow or stuck: 'mountfs why' tells; network.deadline is the bound",
+        )
+        log.warning("%s", error)
+        raise error
+
+    async def watch_reads(self) -> None:
+        """While max_background is small and more than half of it waits on one provider without news, the oldest goes.
+
+        READs are background requests, a few at a time for the whole mount: readers stuck on one provider would keep
+        everybody else's page cache from being filled (design.md §2)."""
+        while True:
+            await trio.sleep(1.0)
+            room = self.max_background or KERNEL_DEFAULT
+            by_provider = Counter(pending.provider for pending in self._reads)
+            for provider, count in by_provider.items():
+                if count * 2 <= room or room > FEW:
+                    continue
+                mine = [pending for pending in self._reads if pending.provider == provider]
+                oldest = min(mine, key=lambda pending: pending.since)
+                if trio.current_time() - oldest.since > STUCK:
+                    oldest.scope.cancel()
+
+    def _note(self, label: str, pid: int, began: float, error: MountfsError | None) -> None:
+        """Remembers a wait that failed or was slow."""
+        seconds = trio.current_time() - began
+        if error is not None or seconds >= SLOW:
+            self._events.append(Event(label, pid, self._wall(), seconds, error))
+
+    def events(self, path: str) -> list[dict[str, object]]:
+        """The last failed or slow waits at or under ``path``, the newest first."""
+        return [event.facts() for event in reversed(self._events) if (event.label + "/").startswith(path + "/")]
+
+    def statistics(self) -> dict[str, int]:
+        """How many wait now."""
+        return {"waiting": sum(self._waiting_in.values()), "pending_reads": len(self._reads)}
