@@ -13,6 +13,7 @@ import gc
 import logging
 import os
 import signal
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -27,6 +28,7 @@ from mountfs.caches import Flights, memory_cache
 from mountfs.config import Config, resolve_keys, runtime_directory
 from mountfs.config.mount import MountOptions
 from mountfs.control import Mount, Verbs, listen, socket_path
+from mountfs.errors import MountfsError
 from mountfs.filesystem import Filesystem
 from mountfs.providers import Provider, make
 from mountfs.session import Session, Sessions, Snapshot, Surroundings, Workshop
@@ -38,6 +40,7 @@ from mountfs.workers import Workers
 log = logging.getLogger(__name__)
 
 SHUTDOWN = 5.0
+SYNC_EVERY = 30.0
 HOUSEKEEPING = 0.5  # the bound of the cache is held within a second
 
 
@@ -100,6 +103,7 @@ async def parts(config: Config, *, offline: bool = False) -> AsyncIterator[Parts
                 shown.append(sessions)
             filesystem.append(Filesystem(config, shown))
             nursery.start_soon(_housekeeping, store, workers)
+            nursery.start_soon(_syncing, shown)
             yield Parts(filesystem[0], store, workers, memory)
     finally:
         with trio.CancelScope(shield=True):
@@ -119,6 +123,19 @@ async def _housekeeping(store: Store, workers: Workers) -> None:
             await workers.disk(store.maintain)
         except Exception:  # background work has no handler's guard above it
             log.exception("keeping the cache in order failed inside mountfs")
+
+
+async def _syncing(shown: list[Sessions]) -> None:
+    """Brings what was fetched onto the disk, now and then and never in anybody's way."""
+    while True:
+        await trio.sleep(SYNC_EVERY)
+        for session in [session for sessions in shown for session in sessions.seen()]:
+            archive = getattr(session.current.content, "archive", None) if session.current is not None else None
+            if archive is not None:
+                try:
+                    await archive.sync()
+                except MountfsError as exc:
+                    log.warning("%s: not synced to the disk: %s", session.label, exc)
 
 
 def serve(config: Config, mountpoint: str, options: MountOptions, ready: Callable[[], None]) -> int:
@@ -168,7 +185,15 @@ async def _serve(config: Config, mountpoint: str, options: MountOptions, ready: 
 async def _until_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
     async for number in signals:
         log.info("%s: unmounting", signal.Signals(number).name)
+        _end_by_force(SHUTDOWN)
         scope.cancel()
+
+
+def _end_by_force(seconds: float) -> None:
+    """A shutdown is a deadline: a thread stuck on a dead disk must not keep the process (the mount is gone by then)."""
+    timer = threading.Timer(seconds, os._exit, (1,))
+    timer.daemon = True
+    timer.start()
 
 
 def _fuse_options(options: MountOptions) -> set[str]:

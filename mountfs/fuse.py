@@ -197,7 +197,7 @@ class EagerTrio:
     """What pyfuse3 sees as ``trio``: the same names, but a wait for the FUSE fd that first looks whether it is ready.
 
     Fair: after EAGER_REQUESTS in a row it goes through the scheduler once, so downloads are not held up (a request
-    takes about 50 µs: at most 2 ms). Off with MOUNTFS_EAGER=0 in the environment of the daemon."""
+    takes about 50 µs: at most 2 ms). EAGER_REQUESTS = 0 switches it off."""
 
     def __init__(self) -> None:
         self.Lock = trio.Lock
@@ -291,7 +291,7 @@ async def mounted(
     """Mounts and serves while the context is open; the event is set when the kernel's side is gone (umount)."""
     operations = Operations(filesystem, uid=uid, gid=gid, umask=umask)
     operations.born(now_ns)
-    if os.environ.get("MOUNTFS_EAGER", "1") != "0":
+    if EAGER_REQUESTS:
         pyfuse3.trio = EagerTrio()  # type: ignore[attr-defined]
     pyfuse3.init(operations, mountpoint, {*pyfuse3.default_options, *options})
     ended = trio.Event()

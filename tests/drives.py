@@ -107,7 +107,7 @@ class Drive:
         try:
             for name in filter(None, path.split("/")):
                 attributes, node = await self.fs.lookup(attributes.inode, os.fsencode(name))
-                self.fs.remember(node)
+                self.fs.nodes.remember(node)
                 held.append(attributes.inode)
         except BaseException:
             self.forget(held)
@@ -116,7 +116,7 @@ class Drive:
 
     def forget(self, held: list[Inode]) -> None:
         for inode in held:
-            self.fs.forget(inode, 1)
+            self.fs.nodes.forget(inode, 1)
 
     async def stat(self, path: str) -> Attributes:
         attributes, held = await self.walk(path)
@@ -156,7 +156,7 @@ class Drive:
             for dentry in self.fs.readdir(handle, 0):
                 if dentry.node is not None:
                     names.append(os.fsdecode(dentry.name))
-                    self.fs.unused(dentry.node)
+                    self.fs.nodes.unused(dentry.node)
             return names
 
     async def cat(self, path: str) -> bytes:
@@ -277,12 +277,18 @@ class World:
         config = self.config()
         clock = MovableClock()
 
-        async def bounded() -> T:
+        async def bounded() -> T | AssertionError:
             with trio.fail_after(limit) as scope:
                 async with tree(config, offline=offline) as filesystem:
-                    return await main(Drive(filesystem, clock, self.fakes, scope))
+                    try:
+                        return await main(Drive(filesystem, clock, self.fakes, scope))
+                    except AssertionError as exc:  # handed round the nurseries, which would wrap it
+                        return exc
 
-        return trio.run(bounded, clock=clock)
+        result = trio.run(bounded, clock=clock)
+        if isinstance(result, AssertionError):
+            raise result
+        return result
 
 
 def _line(fake: Fake, record: Recorded) -> str:

@@ -184,6 +184,7 @@ class ZipContent:
         if member.method == 0 and not member.encrypted:
             if member.compressed_size != member.size:
                 raise MemberDamaged(f"{_name(member)}: a stored member's two sizes differ")
+            await self._believe_stored(index, member, data)
             reader: Reader = Stored(self, index, member, data)
             await reader.read(0, min(member.size, 1))
             return reader
@@ -219,6 +220,19 @@ class ZipContent:
         idle = [index for index, shared in self._progressive.items() if shared.idle]
         for index in idle[: max(0, len(self._progressive) - READY)]:
             self._progressive.pop(index).close()
+
+    async def _believe_stored(self, index: int, member: Member, data: Span) -> None:
+        """After a power cut, what the local file has of a stored member is checked first, or fetched again."""
+        kept = self.archive.kept
+        if kept.trusted or await self.archive.workers.disk(kept.is_verified, index):
+            return
+        if self.archive.missing(data):
+            await self.archive.workers.disk(kept.forget, data)
+        else:
+            self._checked.add(index)
+            await self._check(index, member, data)
+            self.raise_dead(index)
+        await self.archive.workers.disk(kept.mark_verified, index)
 
     # -- checking stored members -----------------------------------------------------------------------------------
 

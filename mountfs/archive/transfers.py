@@ -129,6 +129,7 @@ class Archive:
         self._held_size = 0
         self._interest = 0
         self.fetched_bytes = 0
+        self._synced_bytes = 0 if source is not None else -1
         self.requests = 0
 
     # -- what is here --------------------------------------------------------------------------------------------
@@ -448,6 +449,13 @@ class Archive:
             transfer.scope.cancel()
         self._held.clear()
         self.kept.close()
+
+    async def sync(self) -> None:
+        """Brings what was fetched since the last time onto the disk, so that a power cut leaves it believed."""
+        if self.fetched_bytes != self._synced_bytes and not self._transfers:
+            fetched = self.fetched_bytes
+            if await self.workers.disk(self.kept.mark_synced):
+                self._synced_bytes = fetched
 
     def failures(self) -> list[ServiceError]:
         """What is believed of this archive's transfers now, for ``why`` and ``status``."""

@@ -28,12 +28,16 @@ def available() -> tuple[str, ...]:
 
 def load(kind: str) -> type[Provider]:
     """The class of a type. Raises ConfigError for one that is not installed, or whose package cannot be imported."""
-    point = _find(kind)
+    return open_point(_find(kind))
+
+
+def open_point(point: EntryPoint) -> type[Provider]:
+    """The class behind one entry point. Raises ConfigError."""
     try:
         found: object = point.load()
     except (ImportError, AttributeError) as error:
         raise ConfigError(
-            f"the provider type {kind!r} cannot be loaded: {error}",
+            f"the provider type {point.name!r} cannot be loaded: {error}",
             advice=f"reinstall the package that has {point.value}",
         ) from error
     if not (isinstance(found, type) and issubclass(found, Provider)):

@@ -16,10 +16,12 @@ Concurrency: coroutines without shared state; parsing and disk work in ``Workers
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import secrets
-from collections.abc import Callable, Hashable, MutableMapping
+from collections.abc import AsyncIterator, Callable, Hashable, MutableMapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import trio
@@ -28,6 +30,8 @@ from mountfs.archive.members import ZipContent
 from mountfs.archive.transfers import FLUSH, Archive, Patience
 from mountfs.config import Limits
 from mountfs.errors import (
+    CacheDamaged,
+    CacheError,
     DeadlineExceeded,
     LimitExceeded,
     MountfsError,
@@ -48,6 +52,8 @@ from mountfs.zipformat import Directory, DirectoryParser, NeedBytes, ZipLimits
 
 log = logging.getLogger(__name__)
 
+GATE = "gate"  # the snapshot whose one claim is the right to open the session's archive; it holds no bytes
+GATE_POLL = 0.05
 TAIL = 256 << 10  # end record, longest comment, and the directory of about 2,400 members
 NO_CONTENT = 204  # Browserbase's other way of saying that there are no files (providers.md §4)
 EMPTY_ZIP = b"PK\5\6" + bytes(18)
@@ -106,6 +112,25 @@ class Opening:
                 if exc.status is not None or failures > self.shop.patience.retries or not self.progress.whole:
                     raise
                 await trio.sleep(min(8.0, 0.25 * 2**failures))
+
+    @asynccontextmanager
+    async def gate(self) -> AsyncIterator[bool]:
+        """Lets one process at a time open a session's archive, so that two daemons on one cache never download the same
+        at once; answers whether another one held it: then its result is in the cache. The lock dies with its holder."""
+        workers, waited, claim, kept = self.shop.workers, False, None, None
+        try:
+            with contextlib.suppress(CacheError):  # a cache that refuses is no reason not to read
+                kept = await workers.disk(self.shop.store.snapshot, self.address, GATE)
+                while (claim := await workers.disk(kept.claim, Span(0, 1))) is None:
+                    waited = True
+                    await trio.sleep(GATE_POLL)
+            yield waited
+        finally:
+            if claim is not None:
+                claim.release()
+            if kept is not None:
+                with trio.CancelScope(shield=True):
+                    await workers.disk(kept.close)
 
     async def _zip(self, source: ZipSource, known: Validator | None) -> Snapshot:
         tail = Suffix(TAIL)
@@ -230,7 +255,8 @@ class Opening:
                 return None
             zipped = source if isinstance(source, ZipSource) else None
             archive = self._archive(kept, zipped, kept.length, validator)
-            return await self._build(archive, name, whole=meta.get("whole", False), fetched=meta["fetched"])
+            whole = bool(meta.get("whole"))
+            return await self._build(archive, name, whole=whole, fetched=meta["fetched"], digest=meta["digest"])
         except MountfsError:
             kept.close()
             raise
@@ -261,8 +287,10 @@ class Opening:
         tail: tuple[int, bytes] | None = None,
         whole: bool = False,
         fetched: float | None = None,
+        digest: str | None = None,
     ) -> Snapshot:
-        """Reads the directory, fetching what of it is not here, and makes the tree."""
+        """Reads the directory, fetching what of it is not here, and makes the tree. ``digest``: what it was when it was
+        kept; another one now means that the local file lost bytes (a power cut): it is dropped."""
         directory = await self._directory(archive, tail)
         workers = self.shop.workers
         big = len(directory) > 2000
@@ -274,11 +302,14 @@ class Opening:
         )
         for reason, count in {**directory.remarks.counts, **namespace.remarks.counts}.items():
             log.info("%s: %d members: %s", self.label, count, reason)
-        digest = await workers.cpu(directory.digest) if big else directory.digest()
+        found = await workers.cpu(directory.digest) if big else directory.digest()
+        if digest is not None and found.hex() != digest:
+            await workers.disk(self.shop.store.drop, archive.kept)
+            raise CacheDamaged(f"{self.label}: the directory in the cache is not the one that was kept")
         fetched = self.shop.wall() if fetched is None else fetched
         v = archive.validator
         facts = {"etag": v.etag, "last_modified": v.last_modified, "version": v.version}
-        meta = {"form": "zip", "whole": whole, "fetched": fetched, "digest": digest.hex(), **facts}
+        meta = {"form": "zip", "whole": whole, "fetched": fetched, "digest": found.hex(), **facts}
         await workers.disk(archive.kept.save_facts, meta)
         content = ZipContent(
             archive,

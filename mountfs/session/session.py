@@ -189,10 +189,19 @@ class Session:
     # -- from the service ----------------------------------------------------------------------------------------
 
     async def _from_service(self, old: Snapshot | None) -> Snapshot:
-        """Asks for the status first, then for the archive; raises NotModified if ``old`` is still right."""
-        provider = self.around.provider
+        """Asks for the status first, then for the archive; raises NotModified if ``old`` is still right. What another
+        daemon on the same cache fetched meanwhile is taken from there."""
         began = trio.current_time()
         deadline = began + self.around.network.deadline
+        began_wall = self.around.shop.wall()
+        opening = self._opening()
+        async with opening.gate() as waited:
+            if waited and (cached := await self._from_cache(since=began_wall)) is not None:
+                return cached
+            return await self._ask_service(old, opening, began, deadline)
+
+    async def _ask_service(self, old: Snapshot | None, opening: Opening, began: float, deadline: float) -> Snapshot:
+        provider = self.around.provider
         info = self.info
         if info is None or (old is not None and info.phase is Phase.LIVE):
             info = await self._status(deadline, old)
@@ -200,7 +209,6 @@ class Session:
             self.info = info  # also for an archive that fails: how long that is believed depends on the phase
         source = await provider.source(self.id, deadline=deadline)
         known = old.validator if old is not None and old.validator.agrees(old.validator) else None
-        opening = self._opening()
         self.progress = opening.progress
         outcome = "failed"
         try:
@@ -330,14 +338,15 @@ class Session:
 
     # -- the cache -----------------------------------------------------------------------------------------------
 
-    async def _from_cache(self) -> Snapshot | None:
-        if self._looked_in_cache and not self.cached:
+    async def _from_cache(self, *, since: float = 0.0) -> Snapshot | None:
+        """What the cache has, if it was fetched no earlier than ``since`` (seconds since 1970)."""
+        if self._looked_in_cache and not self.cached and not since:
             return None
         self._looked_in_cache = True
         shop = self.around.shop
         record = shop.store.session(self.address)
         facts = await shop.workers.disk(record.load)
-        if facts is None or not isinstance(facts.get("snapshot"), str):
+        if facts is None or not isinstance(facts.get("snapshot"), str) or facts.get("fetched", 0) < since:
             return None
         info = info_of(self.id, facts)
         # A final record stays final; of a live one the listing may know more by now.

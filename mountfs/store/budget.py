@@ -25,7 +25,7 @@ T = TypeVar("T")
 _SIZE = 8
 _SLACK_SHARE = 20
 _SLACK_MAX = 64 << 20
-"""Eviction goes on to 5 % (at most 64 MiB) below the bound, so that not every write has to look for victims."""
+"""Eviction frees 5 % of what there is (at most 64 MiB) beyond what is needed: not every write shall look for victims."""
 
 _FUTILE_SECONDS = 1.0
 """After a search that freed nothing, the next is this much later: a full cache in use must not cost a walk a write."""
@@ -162,7 +162,7 @@ class Budget:
 
     def free(self, size: int) -> int:
         """Evict at least ``size`` bytes and the slack; answers the bytes freed."""
-        freed = self._evict(size + min(self.max_size // _SLACK_SHARE, _SLACK_MAX))
+        freed = self._evict(size + min(self.used // _SLACK_SHARE, _SLACK_MAX))
         self.charge(-freed)
         if freed < size:
             self._futile_until = self._clock() + _FUTILE_SECONDS

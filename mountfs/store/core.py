@@ -205,8 +205,8 @@ class Store:
         with self._mutex:
             if self._open.get(snapshot.key) is snapshot:
                 del self._open[snapshot.key]
-            if snapshot.attached():
-                self._budget.charge(-take_away(self._place, os.path.join(self._place.snapshots, snapshot.key)))
+        if snapshot.attached():
+            self._budget.charge(-take_away(self._place, os.path.join(self._place.snapshots, snapshot.key)))
 
     # -- the verbs of ``mountfs cache`` --------------------------------------------------------------------------
 

@@ -73,7 +73,7 @@ def member_time_ns(date: int, time: int, extra: bytes, default: int) -> int:
     """A member's mtime in nanoseconds since 1970. ``default``: the archive's own, for a member without any."""
     if len(extra) >= _EXTENDED_FIELD.size:  # nearly always an extended timestamp comes first: the quick way to it
         kind, length, present, seconds = _EXTENDED_FIELD.unpack_from(extra)
-        if kind == EXTRA_TIMES and length >= _EXTENDED.size and present & 1 and seconds:
+        if kind == EXTRA_TIMES and _EXTENDED.size <= length <= len(extra) - 4 and present & 1 and seconds:
             return int(seconds) * NANOSECONDS
     if extra:
         fields = dict(reversed(list(extra_fields(extra))))
