@@ -185,7 +185,7 @@ class Drive:
         try:
             await asking
         except MountfsError as exc:
-            return numbers.errorcode[errnos.errno_of(exc)]
+            return numbers.errorcode[errnos.errno_of(exc)].replace("ENOTSUP", "EOPNOTSUPP")
         return ""
 
     # -- what it cost ---------------------------------------------------------------------------------------------

@@ -12,8 +12,6 @@ version is ``SnapshotLost`` for the bytes that are missing. Without ranges the a
 *Two daemons:* a transfer claims its span in the store (a lock that dies with its process). A span claimed elsewhere is
 waited for, looking at the shared map, so it is downloaded once.
 
-*A full disk:* bytes the store refuses are held in memory (``held``, 16 MiB), oldest dropped first.
-
 *Nobody left:* when no handle, inflater or wait is interested any more, transfers go on for ``IDLE_LINGER`` and stop.
 
 Concurrency: state changes on the trio task thread, without an await inside; disk work through ``Workers``.
@@ -23,7 +21,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,8 +28,8 @@ from dataclasses import dataclass, field
 import trio
 
 from mountfs.archive import window
+from mountfs.archive.local import Local
 from mountfs.errors import (
-    CacheFull,
     DeadlineExceeded,
     MountfsError,
     ServiceError,
@@ -48,7 +45,6 @@ from mountfs.workers import Workers
 log = logging.getLogger(__name__)
 
 FLUSH = 512 << 10  # bytes gathered before a write: a thread hop costs 60-100 µs, a 512 KiB write 150 µs
-HELD = 16 << 20
 BLOCK = 4096  # the store's map counts in these: a transfer cut short is cut on one
 IDLE_LINGER = 1.0  # between two files of one ``cp -r`` nobody is interested for a moment
 CLAIM_POLL = 0.05  # how often another daemon's progress is looked at
@@ -94,7 +90,7 @@ class _Waiter:
     event: trio.Event
 
 
-class Archive:
+class Archive(Local):
     """One archive version. ``total``: its length in bytes. Built by ``opening.py``; closed by its snapshot."""
 
     def __init__(
@@ -110,77 +106,23 @@ class Archive:
         patience: Patience,
         on_lost: Callable[[SnapshotLost], None],
     ) -> None:
-        self.kept = kept
+        super().__init__(kept, workers, label)
         self.total = total
         self.validator = validator
-        self.label = label
         self.source = source
         self.on_lost = on_lost
         self.lost: SnapshotLost | None = None
         self.walk = window.Walk(0)
         self.neighbours = window.Stream()
-        self.workers = workers
         self._nursery = nursery
         self._patience = patience
         self._transfers: list[Transfer] = []
         self._waiters: list[_Waiter] = []
         self._failures: list[tuple[Span, MountfsError, float]] = []
-        self._held: OrderedDict[int, bytes] = OrderedDict()
-        self._held_size = 0
         self._interest = 0
         self.fetched_bytes = 0
         self._synced_bytes = 0 if source is not None else -1
         self.requests = 0
-
-    # -- what is here --------------------------------------------------------------------------------------------
-
-    def missing(self, need: Span) -> list[Span]:
-        """The parts of ``need`` that are neither in the local file nor held in memory."""
-        holes: list[Span] = self.kept.missing(need)
-        if holes and self._held:
-            holes = window.subtract(holes, [Span(start, start + len(data)) for start, data in self._held.items()])
-        return holes
-
-    def peek(self, span: Span) -> bytes | None:
-        """The bytes if they can be had without waiting for a disk, else None."""
-        return self.kept.try_read(span.start, span.size)
-
-    async def read(self, span: Span) -> bytes:
-        """Exactly the bytes of ``span``, which must be here. Raises CacheDamaged if the local file lost them."""
-        data = self.kept.try_read(span.start, span.size)
-        if data is not None:
-            return data
-        if self._held and (whole := self._read_held(span)) is not None:
-            return whole
-        return await self.workers.disk(self.kept.read, span.start, span.size)
-
-    def _read_held(self, span: Span) -> bytes | None:
-        """``span`` from held pieces, falling back on the local file between them; None if no piece touches it."""
-        parts: list[bytes] = []
-        at, touched = span.start, False
-        for start in sorted(self._held):
-            data = self._held[start]
-            stop = start + len(data)
-            if stop <= at or start >= span.stop:
-                continue
-            if start > at:
-                parts.append(self.kept.read(at, start - at))
-                at = start
-            parts.append(data[at - start : span.stop - start])
-            at, touched = min(stop, span.stop), True
-        if not touched:
-            return None
-        if at < span.stop:
-            parts.append(self.kept.read(at, span.stop - at))
-        return b"".join(parts)
-
-    async def put(self, start: int, data: bytes) -> None:
-        """Keeps bytes that came with the opening request."""
-        try:
-            await self.workers.disk(self.kept.write, start, data)
-        except CacheFull as exc:
-            self._hold(start, data)
-            log.warning("%s: the cache cannot keep what is read: %s", self.label, exc)
 
     # -- interest ------------------------------------------------------------------------------------------------
 
@@ -416,22 +358,11 @@ class Archive:
     async def _flush(self, transfer: Transfer, batch: list[bytes]) -> None:
         data = batch[0] if len(batch) == 1 else b"".join(batch)
         data = data[: max(0, transfer.stop - transfer.at)]
-        try:
-            await self.workers.disk(self.kept.write, transfer.at, data)
-        except CacheFull as exc:
-            self._hold(transfer.at, data)
-            log.warning("%s: the cache cannot keep what is read: %s", self.label, exc)
+        await self.put(transfer.at, data)
         transfer.at += len(data)
         self.fetched_bytes += len(data)
         self.walk.fetched += len(data)
         self._wake()
-
-    def _hold(self, start: int, data: bytes) -> None:
-        self._held[start] = data
-        self._held_size += len(data)
-        while self._held_size > HELD and len(self._held) > 1:
-            _, dropped = self._held.popitem(last=False)
-            self._held_size -= len(dropped)
 
     def _wake(self) -> None:
         """Wakes those whose need is complete."""
@@ -447,8 +378,7 @@ class Archive:
         """Ends the transfers and lets the local file go."""
         for transfer in self._transfers:
             transfer.scope.cancel()
-        self._held.clear()
-        self.kept.close()
+        self.close_local()
 
     async def sync(self) -> None:
         """Brings what was fetched since the last time onto the disk, so that a power cut leaves it believed."""

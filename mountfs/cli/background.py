@@ -47,6 +47,8 @@ def start(arguments: Sequence[str], environ: Mapping[str, str]) -> subprocess.Po
         os.close(writing)
         writing = -1
         return _wait(process, reading)
+    except OSError as error:
+        raise MountFailed(f"{sys.executable} cannot be started: {error.strerror}", advice="try with -f") from None
     finally:
         os.close(reading)
         if writing >= 0:

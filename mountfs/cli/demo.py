@@ -2,9 +2,9 @@
 
 Everything it makes lies in one temporary directory: samples, keys, configuration, cache, log, and the mountpoint if
 none was given. The daemon is a process of its own, as in real use; leaving the demo unmounts, waits for it and removes
-the directory, however the demo ends (but by SIGKILL).
+the directory, however the demo ends. After SIGKILL, which leaves no time for that, the next demo does it.
 
-Concurrency: the fakes run in their own thread; this one waits for a signal, or runs the tour.
+Concurrency: the fakes run in their own thread; this one waits for the daemon or a signal, or runs the tour.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import contextlib
 import os
 import signal
 import subprocess
-import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
@@ -26,9 +26,19 @@ from mountfs.errors import MountfsError
 if TYPE_CHECKING:
     from mountfs.demo.server import Fakes
 
-ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
-PENDING = 15.0
-"""Seconds until the sessions that are not ready become ready: time to see an ls fail first."""
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PENDING = 20.0
+"""Seconds until the sessions that are not ready become ready: time to read what to try, and to see an ls fail first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """A demo that runs. ``place``: the mountpoint; ``log``: the daemon's."""
+
+    place: str
+    log: str
+    fakes: Fakes
+    daemon: subprocess.Popen[bytes]
 
 
 @click.command()
@@ -41,16 +51,20 @@ def command(mountpoint: str | None, check: bool) -> int:
     Ctrl-C ends it and leaves nothing behind.
     """
     _require_demo_packages()
-    with _signals_interrupt(), _mounted(mountpoint, PENDING if not check else 2.0) as (place, fakes):
+    from mountfs.cli.checks import check_machine
+    from mountfs.cli.leftovers import demo_directory
+    from mountfs.config import MountOptions
+
+    check_machine(MountOptions())
+    with _interrupted_once(), demo_directory() as directory, _mounted(mountpoint, directory) as demo:
         if check:
             from mountfs.demo.tour import run
 
-            return 0 if run(place, fakes, click.echo) else 1
-        _say_what_to_try(place)
-        with contextlib.suppress(KeyboardInterrupt):
-            signal.pause()
-        click.echo("\nunmounting …")
-    return 0
+            return 0 if run(demo.place, demo.fakes, click.echo) else 1
+        from mountfs.demo.guide import guide
+
+        click.echo(guide(demo.place, pending=PENDING, log=demo.log))
+        return _stay(demo)
 
 
 def _require_demo_packages() -> None:
@@ -64,10 +78,13 @@ def _require_demo_packages() -> None:
 
 
 @contextlib.contextmanager
-def _signals_interrupt() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the demo as Ctrl-C does, so that it can clean up."""
+def _interrupted_once() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the demo as Ctrl-C does. From the first signal on all are ignored: cleaning up takes a
+    moment, each step of it is bounded, and a second Ctrl-C must not stop it half-way."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+        for number in ENDING_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
     before = {number: signal.signal(number, interrupt) for number in ENDING_SIGNALS}
@@ -79,85 +96,93 @@ def _signals_interrupt() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _mounted(mountpoint: str | None, pending: float) -> Iterator[tuple[str, Fakes]]:
-    """The sample sessions, mounted; (mountpoint, fakes)."""
+def _mounted(mountpoint: str | None, directory: str) -> Iterator[Mounted]:
+    """The sample sessions, mounted. ``directory``: where all that this needs is put."""
     from mountfs.cli.background import start
-    from mountfs.cli.table import canonical
+    from mountfs.cli.leftovers import forget, source_of
+    from mountfs.cli.table import canonical, mount_at
+    from mountfs.config import mount_name
     from mountfs.demo.server import Fakes
 
-    with tempfile.TemporaryDirectory(prefix="mountfs-demo-", ignore_cleanup_errors=True) as directory:
-        place = canonical(mountpoint or os.path.join(directory, "sessions"))
-        was_there = os.path.isdir(place)
-        with Fakes(os.path.join(directory, "samples"), pending=pending) as fakes:
-            config = os.path.join(directory, "config.toml")
-            with open(os.open(config, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-                file.write(fakes.config(os.path.join(directory, "cache"), sections=SECTIONS))
-            level = choices().log_level
-            arguments = ["mount", "--foreground", "--config", config, *(["--log-level", level] if level else [])]
-            daemon = start([*arguments, "--", place], _environment(directory))
-            try:
-                yield place, fakes
-            finally:
-                _end(place, daemon)
-        if not was_there:
-            with contextlib.suppress(OSError):
-                os.rmdir(place)
-
-
-def _end(place: str, daemon: subprocess.Popen[bytes]) -> None:
-    """Unmounts and waits; a second Ctrl-C does not stop that half-way."""
-    from mountfs.cli.background import STOP_TIMEOUT, stop
-    from mountfs.cli.table import MountFailed, unmount
-
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, *ENDING_SIGNALS)}
-    try:
+    place = canonical(mountpoint) if mountpoint else os.path.join(directory, "sessions")
+    # A mount whose daemon was killed is no directory to stat, but was mounted on one.
+    was_there = os.path.isdir(place) or mount_at(place) is not None
+    with Fakes(os.path.join(directory, "samples"), pending=PENDING) as fakes:
+        config = os.path.join(directory, "config.toml")
+        with open(os.open(config, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write(fakes.config(os.path.join(directory, "cache"), sections=SECTIONS))
+        level = choices().log_level
+        arguments = ["mount", "--foreground", "--config", config, *(["--log-level", level] if level else [])]
+        daemon = start([*arguments, "-o", f"fsname={source_of(directory)}", "--", place], _environment(directory))
         try:
-            unmount(place)
-        except MountFailed as error:
-            # Somebody's shell stands in it, or the daemon died: it goes all the same.
-            click.echo(f"mountfs: {error.message}; detaching it", err=True)
-            with contextlib.suppress(MountFailed):
-                unmount(place, lazy=True)
-            stop(daemon)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            daemon.wait(STOP_TIMEOUT)
-        if daemon.returncode is None:
-            stop(daemon)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+            yield Mounted(place, os.path.join(directory, "mountfs", f"mount-{mount_name(place)}.log"), fakes, daemon)
+        finally:
+            _end(place, daemon)
+    if not was_there:
+        with contextlib.suppress(OSError):
+            os.rmdir(place)
+    if not mountpoint:
+        forget(place)
 
 
 SECTIONS: dict[str, dict[str, object]] = {
-    # A session that becomes ready should be seen soon; ids of the fakes' own making are all worth a question.
-    "freshness": {"pending": "1s", "absent": "5s", "live": "5s"},
+    # A session that becomes ready should be seen soon.
+    "freshness": {"pending": "1s", "live": "5s"},
     "providers.kaizen": {"list": True, "sessions": ["kz_weather_2026-11-20"]},
 }
 
 
 def _environment(directory: str) -> dict[str, str]:
-    """The daemon's environment: its log goes into the demo's directory, and no proxy or setting of the user counts."""
+    """The daemon's environment: its log goes into the demo's directory, and no setting of the user counts."""
     dropped = ("MOUNTFS_CONFIG", "MOUNTFS_LOG")
     environ = {key: value for key, value in os.environ.items() if key not in dropped}
-    return {**environ, "XDG_STATE_HOME": os.path.join(directory, "state")}
+    return {**environ, "XDG_STATE_HOME": directory}
 
 
-def _say_what_to_try(place: str) -> None:
-    from mountfs.demo.samples import SAMPLES
+def _stay(demo: Mounted) -> int:
+    """Waits for a signal, or for the daemon's end, which only somebody else brings about."""
+    try:
+        status = demo.daemon.wait()
+    except KeyboardInterrupt:
+        _say("\nunmounting …")
+        return 0
+    if status:
+        ended = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+        raise MountfsError(f"the daemon {ended}", advice=f"the last it logged: {_last_line(demo.log)}")
+    _say("unmounted by somebody else")
+    return 0
 
-    click.echo(f"Fake Kaizen, Dari and Browserbase services are mounted at {place}\n")
-    for sample in SAMPLES:
-        click.echo(f"  {sample.provider}/{sample.id:<38} {sample.title}")
-    tries = (
-        f"ls -l {place}/dari",
-        f"tree {place}/dari/sess_research || find {place}/dari/sess_research",
-        f"grep -r -c ERROR {place}/dari/sess_research/logs",
-        f"cp -r {place}/kaizen/kz_weather_2026-11-20 /tmp",
-        f"sqlite3 'file:{place}/dari/sess_research/data/readings.sqlite?immutable=1' .tables",
-        f"head -n 3 {place}/kaizen/kz_big/trace.log",
-        f"ls {place}/kaizen/kz_building        # not ready at first; ready after {PENDING:g} s",
-    )
-    click.echo("\nTry, in another terminal:\n")
-    for line in tries:
-        click.echo(f"  {line}")
-    click.echo("\nCtrl-C unmounts and leaves nothing behind.")
+
+def _last_line(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return ([line.strip() for line in file if line.strip()] or ["nothing"])[-1]
+    except OSError:
+        return "nothing"
+
+
+def _say(text: str) -> None:
+    """Tells the terminal, which may be gone: SIGHUP says so."""
+    with contextlib.suppress(OSError):
+        click.echo(text)
+
+
+def _end(place: str, daemon: subprocess.Popen[bytes]) -> None:
+    """Unmounts and waits for the daemon, whatever state they are in."""
+    from mountfs.cli.background import STOP_TIMEOUT, stop
+    from mountfs.cli.table import MountFailed, mount_at, unmount
+
+    if mount_at(place):
+        try:
+            unmount(place)
+        except MountFailed as error:
+            # Somebody's shell stands in it: it goes all the same, the shell sees an empty name.
+            _say(f"{error.message}; detaching it")
+            with contextlib.suppress(MountFailed):
+                unmount(place, lazy=True)
+            daemon.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        daemon.wait(STOP_TIMEOUT)
+    if daemon.returncode is None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            stop(daemon)

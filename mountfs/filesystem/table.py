@@ -91,6 +91,8 @@ class Nodes:
             return Attributes(node.inode, MODES[Kind.DIRECTORY], 0, 0, FOREVER_TTL)
         ttl = min(node.session.seconds_left(), FOREVER_TTL)
         if node.snapshot is None:
+            assert node.sessions is not None
+            ttl = min(max(ttl, node.sessions.listing_left()), FOREVER_TTL)  # its name and times are the listing's word
             return Attributes(node.inode, MODES[Kind.DIRECTORY], 0, node.session.mtime_ns, ttl)
         facts = node.snapshot.facts(node.place)
         mode = MODES[facts.kind]

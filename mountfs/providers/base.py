@@ -93,8 +93,10 @@ class Provider(ABC):
     """Which unlisted names are worth a question; None: the general rule."""
     lists: ClassVar[bool] = True
     """Whether listing is on where the configuration is silent."""
-    has_status: ClassVar[bool] = True
+    has_status: bool = True
     """False: the service tells no status, and an archive it gives is final (design §2, Kaizen)."""
+    statuses: Mapping[int, Meaning] = STATUSES
+    """What the API's refusals mean."""
     Options: ClassVar[OptionsModel] = Options
     """The model of this type's own keys, which the configuration is checked by."""
 
@@ -203,7 +205,7 @@ class Provider(ABC):
 
     def refusal(self, answer: Answer, what: str) -> ServiceError:
         """The error for an answer that is no success, by ``STATUSES``. ``what``: the subject ("session s1")."""
-        meaning = STATUSES.get(answer.status, Meaning(ServiceFailed, "check base_url under [providers.{name}]"))
+        meaning = self.statuses.get(answer.status, Meaning(ServiceFailed, "check base_url under [providers.{name}]"))
         says = f": {answer.text}" if answer.text else ""
         source = self._settings.key_source
         advice = meaning.advice.format(

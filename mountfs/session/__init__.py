@@ -1,11 +1,12 @@
 """A session's life and its snapshots.
 
-``life``: what is believed after each outcome, pure. ``opening``: from a source to a snapshot. ``snapshot``: one
-version, as a tree. ``session``: which one is shown now. ``sessions``: which there are.
+``life``: what is believed after each outcome, pure. ``opening``: from a source to a snapshot; ``download``: a whole
+archive. ``snapshot``: one version, as a tree. ``session``: which one is shown now. ``sessions``: which there are.
+``record``: what the cache is told.
 """
 
+from mountfs.session.download import Progress, Workshop
 from mountfs.session.life import FOREVER, Belief, State
-from mountfs.session.opening import Progress, Workshop
 from mountfs.session.session import Session, Surroundings
 from mountfs.session.sessions import Sessions
 from mountfs.session.snapshot import Facts, Snapshot

@@ -20,20 +20,18 @@ import contextlib
 import hashlib
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Hashable, MutableMapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import trio
 
 from mountfs.archive.members import ZipContent
-from mountfs.archive.transfers import FLUSH, Archive, Patience
-from mountfs.config import Limits
+from mountfs.archive.transfers import Archive
 from mountfs.errors import (
     CacheDamaged,
     CacheError,
     DeadlineExceeded,
-    LimitExceeded,
     MountfsError,
     ServiceFailed,
     SnapshotLost,
@@ -41,13 +39,13 @@ from mountfs.errors import (
 from mountfs.files import FilesContent, FileTable
 from mountfs.model import Shape, Span, Validator
 from mountfs.providers import FileSource, ZipSource
+from mountfs.session.download import Download, Progress, Workshop
 from mountfs.session.snapshot import Snapshot
-from mountfs.store import Address, Store
+from mountfs.store import Address
 from mountfs.store import Snapshot as Kept
 from mountfs.transport import Body, Suffix
 from mountfs.tree import Namespace
 from mountfs.tree.inodes import Numbering
-from mountfs.workers import Workers
 from mountfs.zipformat import Directory, DirectoryParser, NeedBytes, ZipLimits
 
 log = logging.getLogger(__name__)
@@ -55,32 +53,8 @@ log = logging.getLogger(__name__)
 GATE = "gate"  # the snapshot whose one claim is the right to open the session's archive; it holds no bytes
 GATE_POLL = 0.05
 TAIL = 256 << 10  # end record, longest comment, and the directory of about 2,400 members
-NO_CONTENT = 204  # Browserbase's other way of saying that there are no files (providers.md §4)
-EMPTY_ZIP = b"PK\5\6" + bytes(18)
+EPHEMERAL = 64 << 20  # bytes of one archive held in memory while the cache takes nothing
 PARSE_INLINE = 64 << 10  # about 600 members: 3 ms on the loop, less than it is worth a thread
-
-
-@dataclass(eq=False, slots=True)
-class Progress:
-    """What an opening has moved so far, for ``status`` and for the line that is logged when a waiter gives up."""
-
-    bytes: int = 0
-    total: int | None = None
-    whole: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Workshop:
-    """What every opening needs; built once in the daemon."""
-
-    store: Store
-    workers: Workers
-    nursery: trio.Nursery
-    limits: Limits
-    patience: Patience
-    memory: MutableMapping[Hashable, bytes]
-    wall: Callable[[], float]
-    max_cache: int
 
 
 @dataclass(eq=False, slots=True)
@@ -96,6 +70,11 @@ class Opening:
     lost: Callable[[SnapshotLost], None]
     failed: Callable[[str, int, MountfsError], None]
     progress: Progress = field(default_factory=Progress)
+
+    @property
+    def download(self) -> Download:
+        """How this archive is fetched whole."""
+        return Download(self.shop, self.label, self.progress)
 
     # -- from the service ----------------------------------------------------------------------------------------
 
@@ -135,18 +114,18 @@ class Opening:
     async def _zip(self, source: ZipSource, known: Validator | None) -> Snapshot:
         tail = Suffix(TAIL)
         async with source.open(tail, pin=None, if_none_match=known, deadline=self._deadline()) as body:
-            self._check_size(body.total, whole=not body.partial)
+            self.download.check_size(body.total, whole=not body.partial)
             if body.partial and body.validator.strong and not body.encoded and body.total is not None:
                 return await self._ranged(source, body, body.total)
             if not body.partial:
                 return await self._whole(source, body)
         async with source.open(None, pin=None, deadline=self._deadline()) as body:
-            self._check_size(body.total, whole=True)
+            self.download.check_size(body.total, whole=True)
             return await self._whole(source, body)
 
     async def _ranged(self, source: ZipSource, body: Body, total: int) -> Snapshot:
         name = version_name(body.validator, total)
-        kept = await self.shop.workers.disk(self.shop.store.snapshot, self.address, name)
+        kept = await self._keep(name)
         try:
             await self.shop.workers.disk(kept.set_length, total)
             archive = self._archive(kept, source, total, body.validator)
@@ -164,9 +143,9 @@ class Opening:
         self.progress.whole, self.progress.total = True, body.total
         strong = body.validator.strong and body.total is not None and not body.encoded
         name = version_name(body.validator, body.total or 0) if strong else secrets.token_hex(16)
-        kept = await self.shop.workers.disk(self.shop.store.snapshot, self.address, name)
+        kept = await self._keep(name)
         try:
-            total = await self._stream(source, body, kept, strong=strong)
+            total = await self.download.run(source, body, kept, strong=strong)
             archive = self._archive(kept, source if strong else None, total, body.validator)
             return await self._build(archive, name, whole=True)
         except BaseException:
@@ -176,63 +155,14 @@ class Opening:
             kept.close()
             raise
 
-    async def _stream(self, source: ZipSource, body: Body, kept: Kept, *, strong: bool) -> int:
-        if body.status == NO_CONTENT:
-            await self.shop.workers.disk(kept.write, 0, EMPTY_ZIP)
-            await self.shop.workers.disk(kept.set_length, len(EMPTY_ZIP))
-            return len(EMPTY_ZIP)
+    async def _keep(self, name: str) -> Kept:
+        """Where this version's bytes are kept: in the cache, or in memory while the cache takes nothing."""
+        store, workers = self.shop.store, self.shop.workers
         try:
-            at = await self._pour(body, kept, 0)
-        except (ServiceFailed, DeadlineExceeded) as exc:
-            if not strong or exc.status is not None or body.total is None:
-                raise
-            at = await self._continue(source, body, kept, self.progress.bytes)
-        await self.shop.workers.disk(kept.set_length, at)
-        return at
-
-    async def _continue(self, source: ZipSource, first: Body, kept: Kept, at: int) -> int:
-        """Goes on where a whole download broke off, if the server gives that range of the same version."""
-        assert first.total is not None
-        want = Span(at, first.total)
-        async with source.open(want, pin=first.validator, deadline=self._deadline()) as body:
-            same = body.validator.agrees(first.validator) and body.total == first.total
-            if not same or (body.partial and body.start != at):
-                raise ServiceFailed(f"{self.label}: the download broke off and the archive changed")
-            self.progress.bytes = body.start
-            return await self._pour(body, kept, body.start)
-
-    async def _pour(self, body: Body, kept: Kept, at: int) -> int:
-        batch: list[bytes] = []
-        size = 0
-        self.progress.bytes = at
-        async for chunk in body:
-            batch.append(chunk)
-            size += len(chunk)
-            if size >= FLUSH:
-                await self.shop.workers.disk(kept.write, at, b"".join(batch))
-                at += size
-                self.progress.bytes = at
-                self._check_size(at, whole=True)
-                batch, size = [], 0
-        if batch:
-            await self.shop.workers.disk(kept.write, at, b"".join(batch))
-            at += size
-            self.progress.bytes = at
-        return at
-
-    def _check_size(self, total: int | None, *, whole: bool) -> None:
-        limit = self.shop.limits.max_archive_size
-        if total is not None and total > limit:
-            raise LimitExceeded(
-                f"{self.label}: the archive has {total} bytes, the limit is {limit}",
-                advice="raise limits.max_archive_size",
-            )
-        if whole and total is not None and total > self.shop.max_cache:
-            raise LimitExceeded(
-                f"{self.label}: the archive has {total} bytes and the service gives it only whole, "
-                f"the cache may hold {self.shop.max_cache}",
-                advice="raise cache.max_size",
-            )
+            return await workers.disk(store.snapshot, self.address, name)
+        except CacheError as exc:
+            log.warning("%s: nothing of it is cached: %s", self.label, exc)
+            return await workers.disk(store.ephemeral, self.address, name, EPHEMERAL)
 
     def _deadline(self) -> float:
         return trio.current_time() + self.shop.patience.deadline
@@ -310,7 +240,8 @@ class Opening:
         v = archive.validator
         facts = {"etag": v.etag, "last_modified": v.last_modified, "version": v.version}
         meta = {"form": "zip", "whole": whole, "fetched": fetched, "digest": found.hex(), **facts}
-        await workers.disk(archive.kept.save_facts, meta)
+        with contextlib.suppress(CacheError):  # it will be asked for again after a restart
+            await workers.disk(archive.kept.save_facts, meta)
         content = ZipContent(
             archive,
             directory,
@@ -328,7 +259,7 @@ class Opening:
             content,
             self.numbering,
             archive.validator,
-            digest,
+            found,
             fetched,
             whole,
             archive.total,
@@ -365,7 +296,7 @@ class Opening:
     async def _files(self, source: FileSource) -> Snapshot:
         table = FileTable.of(source.files)
         name = table.name
-        kept = await self.shop.workers.disk(self.shop.store.snapshot, self.address, name)
+        kept = await self._keep(name)
         fetched = self.shop.wall()
         meta = {"form": "files", "fetched": fetched, "files": table.dump()}
         try:

@@ -28,8 +28,10 @@ from mountfs.config import Freshness, Network
 from mountfs.errors import MountfsError, NotReady, SnapshotLost, Unreachable
 from mountfs.model import Phase, SessionInfo
 from mountfs.providers import FileSource, Provider, ZipSource
+from mountfs.session.download import Progress, Workshop
 from mountfs.session.life import NOTHING, Belief, State, after_error, after_snapshot, refetch_after
-from mountfs.session.opening import Opening, Progress, Workshop
+from mountfs.session.opening import Opening
+from mountfs.session.record import facts_of, info_of
 from mountfs.session.snapshot import Snapshot
 from mountfs.store import Address
 from mountfs.transport import NotModified
@@ -377,16 +379,8 @@ class Session:
         assert self.current is not None
         info = self.info or SessionInfo(self.id, Phase.LIVE)
         final = info.phase is Phase.TERMINAL and self.belief.state is not State.EMPTY
-        facts = {
-            "snapshot": self.current.name,
-            "form": "files" if self._is_file_list(self.current) else "zip",
-            "phase": (Phase.TERMINAL if final else Phase.LIVE).value,
-            "status": info.status,
-            "created": info.created,
-            "modified": info.modified,
-            "ended": info.ended,
-            "fetched": self.current.fetched,
-        }
+        form = "files" if self._is_file_list(self.current) else "zip"
+        facts = facts_of(info, self.current, form=form, final=final)
         record = self.around.shop.store.session(self.address)
         name = self.current.name
 
@@ -411,11 +405,3 @@ class Session:
             return await self.enter()
         await self.around.flights.join(("refresh", self.id), lambda: self._look(old))
         return self.current or old
-
-
-def info_of(session_id: str, facts: dict[str, Any]) -> SessionInfo:
-    """What a record says of its session; unknown or damaged parts count as not said."""
-    phase = Phase.TERMINAL if facts.get("phase") == Phase.TERMINAL.value else Phase.LIVE
-    found = (facts.get(key) for key in ("created", "modified", "ended"))
-    times = [value if isinstance(value, int | float) else None for value in found]
-    return SessionInfo(session_id, phase, str(facts.get("status", "")), *times)

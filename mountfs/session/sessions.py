@@ -20,7 +20,8 @@ from cachetools import LRUCache
 from mountfs.errors import Absent, DeadlineExceeded, MountfsError, NotFound
 from mountfs.model import Phase, SessionInfo
 from mountfs.session.life import NOTHING, Belief, State, after_error
-from mountfs.session.session import Session, Surroundings, info_of
+from mountfs.session.record import info_of
+from mountfs.session.session import Session, Surroundings
 
 log = logging.getLogger(__name__)
 

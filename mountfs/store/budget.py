@@ -127,6 +127,8 @@ class Budget:
         self._clock = clock
         self._futile_until = float("-inf")
         self._evicting = threading.Lock()
+        self.trouble = ""
+        """Why the last bytes were refused; empty since some were taken."""
 
     @property
     def used(self) -> int:
@@ -146,8 +148,9 @@ class Budget:
             if excess > 0 and self._clock() >= self._futile_until:
                 excess -= self.free(excess)
         if excess > 0:
+            self.trouble = f"it is full: {self.used} of {self.max_size} bytes, and what is left is in use"
             raise CacheFull(
-                f"the cache is full: {self.used} of {self.max_size} bytes, and what is left is in use",
+                f"the cache takes no more: {self.trouble}",
                 advice="raise cache.max_size, or lower cache.min_free if the disk has room",
             )
 
@@ -170,6 +173,17 @@ class Budget:
 
     def attempt(self, size: int, write: Callable[[], T]) -> T:
         """Call ``write``; if the disk has no room for it, evict ``size`` bytes and call it once more."""
+        try:
+            done = self._attempt(size, write)
+        except FileNotFoundError:
+            raise  # deleted under us: the caller makes it again
+        except OSError as error:
+            self.trouble = error.strerror or str(error)
+            raise
+        self.trouble = ""
+        return done
+
+    def _attempt(self, size: int, write: Callable[[], T]) -> T:
         try:
             return write()
         except OSError as error:

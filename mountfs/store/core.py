@@ -37,6 +37,12 @@ _RESCAN_SECONDS = 600.0
 _RESCAN_SOON = 30.0
 """How soon after a walk during which others wrote: what they wrote may have been counted twice."""
 
+_QUIET_SECONDS = 10.0
+"""A snapshot not written to for so long is synced: sooner would sync a download many times over."""
+
+_LOG_SECONDS = 60.0
+"""The least time between two lines about a disk that refuses, and takes, and refuses."""
+
 
 @dataclass(frozen=True, slots=True)
 class CacheInfo:
@@ -59,7 +65,8 @@ class Verified:
 
 
 class Store:
-    """A cache directory. ``max_size``, ``min_free``: bytes; ``wall``: seconds since 1970; ``clock``: monotonic."""
+    """A cache directory. ``max_size``, ``min_free``: bytes; ``wall``: seconds since 1970; ``clock``: monotonic.
+    ``memory``: bytes that all snapshots together may take in memory where the disk refuses them."""
 
     def __init__(
         self,
@@ -67,6 +74,7 @@ class Store:
         *,
         max_size: int,
         min_free: int,
+        memory: int = 64 << 20,
         wall: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
         boot_id: Callable[[], str] = disk.read_boot_id,
@@ -82,6 +90,9 @@ class Store:
             evict=self._evictor.free,
             clock=clock,
         )
+        self._memory = Budget(
+            Ledger(""), self._place.directory, max_size=memory, min_free=0, evict=lambda _size: 0, clock=clock
+        )
         self._clock = clock
         # An unknown boot gets a name of its own: then nothing another run left unsynced is believed.
         self._services = Services(self._place, self._budget, wall, boot_id() or secrets.token_hex(16))
@@ -89,6 +100,9 @@ class Store:
         self._mutex = threading.Lock()
         self._open: dict[str, Snapshot] = {}
         self._rescan_at = float("-inf")
+        self._quiet: dict[str, tuple[int, float]] = {}
+        self._logged = ""
+        self._log_at = float("-inf")
 
     # -- life ----------------------------------------------------------------------------------------------------
 
@@ -128,10 +142,13 @@ class Store:
         self.close()
 
     def maintain(self) -> None:
-        """Housekeeping, to be called about every half second: records uses, corrects the total, holds the bound."""
+        """Housekeeping, to be called about every half second: records uses, brings to the disk what is written no
+        more, corrects the total, holds the bound, and logs when the disk begins or ceases to refuse."""
         with self._mutex:
             for snapshot in self._open.values():
                 snapshot.record_use()
+        self._sync_one()
+        self._log_trouble()
         if self._ledger.lost():
             self._recover()
         if self._clock() >= self._rescan_at:
@@ -178,25 +195,27 @@ class Store:
 
     def snapshot(self, address: Address, name: str) -> Snapshot:
         """Open a snapshot, making it if need be. Two openings in one process give the same object; each needs its
-        own ``close``. ``CacheFull`` if it cannot be made."""
-        snapshot = self._open_snapshot(self._fresh(address, name), create=True)
-        if snapshot is None:
-            raise CacheFull("the cache cannot make a snapshot: its directory keeps vanishing")
-        return snapshot
+        own ``close``. Where the disk refuses, it lives in memory: see ``ephemeral``."""
+        try:
+            snapshot = self._open_snapshot(self._fresh(address, name), create=True)
+        except CacheFull:
+            snapshot = None
+        return snapshot or self.ephemeral(address, name)
 
     def find(self, address: Address, name: str) -> Snapshot | None:
         """Open a snapshot if it is there and can be opened."""
         return self._find(self._fresh(address, name))
 
-    def ephemeral(self, address: Address, name: str, limit: int) -> Snapshot:
-        """A snapshot in memory, for when the cache takes nothing: at most ``limit`` bytes of the archive, then
-        ``CacheFull``. It keeps no members, nobody else finds it, and it is gone with its ``close``."""
-        budget = Budget(
-            Ledger(""), self._place.directory, max_size=limit, min_free=0, evict=lambda _size: 0, clock=self._clock
-        )
-        snapshot = Snapshot(
-            replace(self._services, budget=budget), memory_files(), self._fresh(address, name), close=_shut
-        )
+    def ephemeral(self, address: Address, name: str) -> Snapshot:
+        """A snapshot in memory. All of them together hold ``memory`` bytes, then writing is ``CacheFull``. It keeps
+        no members, nobody else finds it, and it is gone with its ``close``. ``CacheFull`` if even that fails."""
+        with disk.writing("a snapshot in memory"):
+            snapshot = Snapshot(
+                replace(self._services, budget=self._memory),
+                memory_files(),
+                self._fresh(address, name),
+                close=self._close_snapshot,
+            )
         snapshot.users = 1
         return snapshot
 
@@ -326,6 +345,43 @@ class Store:
             return freed
         return 0
 
+    def _sync_one(self) -> None:
+        """Sync one snapshot that has not been written to for a while; fsync may take its time, so only one a call."""
+        now = self._clock()
+        with self._mutex:
+            unsynced = {key: snapshot.changes for key, snapshot in self._open.items() if snapshot.changes}
+            self._quiet = {
+                key: seen if (seen := self._quiet.get(key, (0, now)))[0] == changes else (changes, now)
+                for key, changes in unsynced.items()
+            }
+            due = [key for key, (_changes, since) in self._quiet.items() if now - since >= _QUIET_SECONDS]
+            if not due:
+                return
+            self._quiet[due[0]] = (self._quiet[due[0]][0], now)
+            snapshot = self._open[due[0]]
+            snapshot.users += 1
+        try:
+            snapshot.mark_synced()
+        except CacheFull as error:
+            _log.info("session %s is not synced: %s", snapshot.session_id, error)
+        finally:
+            snapshot.close()
+
+    def _log_trouble(self) -> None:
+        trouble = self._budget.trouble
+        if bool(trouble) == bool(self._logged) or self._clock() < self._log_at:
+            return
+        self._logged, self._log_at = trouble, self._clock() + _LOG_SECONDS
+        if trouble:
+            _log.warning(
+                "the cache %s refuses what is read: %s; reading goes on, with less cached; free space on its disk, "
+                "raise cache.max_size, or point cache.dir elsewhere",
+                self._place.directory,
+                trouble,
+            )
+        else:
+            _log.info("the cache %s takes what is read again", self._place.directory)
+
     def _recover(self) -> None:
         """The directory was deleted under us, or its disk refused us: try to have one again."""
         try:
@@ -343,10 +399,6 @@ class Store:
         quiet = self._ledger.total() == before
         self._ledger.correct(before, walked)
         self._rescan_at = self._clock() + (_RESCAN_SECONDS if quiet else _RESCAN_SOON)
-
-
-def _shut(snapshot: Snapshot) -> None:
-    snapshot.shut()
 
 
 def _names(path: str) -> list[str]:

@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from mountfs.errors import CacheFull
 from mountfs.store import disk
 from mountfs.store.about import VERSION, Address, Facts, record_name, snapshot_key
 from mountfs.store.budget import Budget
@@ -59,14 +60,18 @@ class SessionRecord:
         wrapper = read_record(self._path)
         return None if wrapper is None or wrapper["id"] != self._address.session_id else wrapper["facts"]
 
-    def save(self, facts: Facts, *, snapshot: str | None = None) -> None:
+    def save(self, facts: Facts, *, snapshot: str | None = None) -> bool:
         """Replace the facts (JSON values; never a URL or key). ``snapshot``: the name of the session's current
-        snapshot; when that is evicted, the record goes with it. ``CacheFull`` if it cannot be written."""
+        snapshot; when that is evicted, the record goes with it. False if the disk or the bound refuses."""
         wrapper = {"version": VERSION, "id": self._address.session_id, "snapshot": snapshot, "facts": facts}
         data = json.dumps(wrapper).encode()
-        self._budget.reserve(disk.PAGE)
-        with disk.writing("a session's record"):
-            self._budget.charge(self._budget.attempt(disk.PAGE, lambda: self._write(data)))
+        try:
+            self._budget.reserve(disk.PAGE)
+            with disk.writing("a session's record"):
+                self._budget.charge(self._budget.attempt(disk.PAGE, lambda: self._write(data)))
+        except CacheFull:
+            return False
+        return True
 
     def remove(self) -> None:
         """Forget the session's facts; its snapshots stay until they are evicted."""

@@ -94,6 +94,11 @@ class Snapshot:
         return self.length is not None and not self._map.missing(Span(0, self.length))
 
     @property
+    def changes(self) -> int:
+        """A number that changes with every write that is not known to be on the disk; 0 while all is."""
+        return self._trust.changes
+
+    @property
     def trusted(self) -> bool:
         """False after a power cut, until ``trust``: then check a member's CRC, and the directory, before use."""
         return not self._trust.about.suspect
@@ -103,21 +108,33 @@ class Snapshot:
         return self._trust.attached()
 
     def set_length(self, length: int) -> None:
-        """Fix the archive's length in bytes. ``CacheDamaged`` if it was another: the validator lied."""
+        """Fix the archive's length in bytes. ``CacheDamaged`` if it was another: the validator lied.
+
+        A disk that refuses to keep it costs no more than that: it is known as long as this process has it open.
+        """
         if self._map.length == length:
             return
         if self._map.length is not None:
             raise CacheDamaged(f"an archive changed its length from {self._map.length} to {length}")
-        with self._trust.changing(), disk.writing("an archive's length"):
-            os.ftruncate(self._data_fd, length)
-            # Before the mark of a short last block: who sees the mark must know the length.
-            self._trust.update(length=length)
+        try:
+            with self._trust.changing(), disk.writing("an archive's length"):
+                os.ftruncate(self._data_fd, length)
+                # Before the mark of a short last block: who sees the mark must know the length.
+                self._trust.update(length=length)
+                with self._lock:
+                    self._mark(self._map.set_length(length))
+        except CacheFull:
             with self._lock:
-                self._mark(self._map.set_length(length))
+                self._map.set_length(length)
 
-    def save_facts(self, facts: Facts) -> None:
-        """Keep the caller's facts (JSON values) with the snapshot, atomically. ``CacheFull`` if that fails."""
-        self._trust.update(facts=facts)
+    def save_facts(self, facts: Facts) -> bool:
+        """Keep the caller's facts (JSON values) with the snapshot, atomically. False where the disk refuses: then
+        ``facts`` answers them as long as this process has the snapshot open."""
+        try:
+            self._trust.update(facts=facts)
+        except CacheFull:
+            return False
+        return True
 
     def refresh(self, span: Span | None = None) -> None:
         """Learn what other processes did: blocks (all, or those of ``span``), length and facts."""
@@ -263,6 +280,8 @@ class Snapshot:
             self.record_use(0.0)
             self._trust.close()
             self._files.close()
+            if self._dir_fd < 0:
+                self._budget.charge(-self._map.allocated)
         self._map_fd = self._data_fd = self._dir_fd = -1
 
     # -- inside --------------------------------------------------------------------------------------------------

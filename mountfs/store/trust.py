@@ -59,6 +59,11 @@ class Trust:
         self._dirtied = False
         self._checked_fd = -1
 
+    @property
+    def changes(self) -> int:
+        """A number that changes with every change; 0 while all is synced, as far as this process knows."""
+        return self._generation if self._dirtied else 0
+
     def attached(self) -> bool:
         """Whether our directory is still the one that later openings will find."""
         return self._dir_fd >= 0 and disk.same_file(self._dir_fd, self._path)
@@ -82,6 +87,7 @@ class Trust:
                 return
             self._wait_for_lock(fcntl.F_WRLCK, _META_BYTE)
             try:
+                # In memory first: what the disk refuses is still true here.
                 self.about = replace(self.reload(), **changes)
                 if self.attached():
                     with contextlib.suppress(FileNotFoundError):

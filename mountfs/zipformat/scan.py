@@ -50,7 +50,7 @@ DAMAGES: tuple[tuple[int, str], ...] = (
 """Fault bit -> remark."""
 
 _RECORD = Struct("<IxBxxHH8xIIHHH4xII")
-_SLASH, _DOT = 0x2F, 0x2E
+_NUL, _DOT, _SLASH, _BACKSLASH = b"\0./\\"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +113,11 @@ class _Scanner:
                 and 0 < name_length <= MAX_COMPONENT
                 and name[0] != _SLASH
                 and name[-1] != _DOT
-                and b"//" not in name
-                and b"./" not in name
-                and b"\\" not in name
-                and b"\0" not in name
-                and (not extra_length or flags & FLAG_UTF8 or b"up" not in raw[extra_start:stop])
+                and _NUL not in name
+                and _BACKSLASH not in name
+                and name.find(b"//") < 0  # "in" takes twice as long for two bytes, and ten times as long for one
+                and name.find(b"./") < 0
+                and (not extra_length or flags & FLAG_UTF8 or raw.find(b"up", extra_start, stop) < 0)
             ):
                 trait = self._odd_name(position, name, trait)
             if not trait & (DIRECTORY | HIDDEN):

@@ -238,7 +238,7 @@ def test_many_threads_write_and_read_one_snapshot(store: Store) -> None:
 def test_a_snapshot_in_memory_behaves_alike_and_leaves_nothing(store: Store, tmp_path: Path) -> None:
     """Where the cache takes nothing, bytes live in memory up to the limit and are gone with the close."""
     before = disk_use(tmp_path)
-    with store.ephemeral(address(), "v1", limit=MIB) as snapshot:
+    with store.ephemeral(address(), "v1") as snapshot:
         snapshot.write(10, pattern(1, 10, 100_000))
         assert snapshot.read(10, 1000) == pattern(1, 10, 1010)
         snapshot.set_length(3 * MIB)
@@ -251,7 +251,11 @@ def test_a_snapshot_in_memory_behaves_alike_and_leaves_nothing(store: Store, tmp
         assert claim is not None
         assert snapshot.claim(Span(5, 6)) is None
         claim.release()
-        with pytest.raises(CacheFull):
-            snapshot.write(MIB, bytes(MIB))
+        with store.ephemeral(address(), "v2") as other:
+            other.write(0, bytes(MIB))
+            with pytest.raises(CacheFull):
+                snapshot.write(MIB, bytes(MIB))
+        snapshot.write(MIB, bytes(MIB))
+    assert store._memory.used == 0
     assert store.find(address(), "v1") is None
     assert disk_use(tmp_path) == before

@@ -1,0 +1,69 @@
+"""What the demo says once it is mounted: a picture of the tree, and commands worth trying.
+
+Concurrency: pure functions.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+
+from mountfs.demo.samples import SAMPLES, Sample
+
+FORMS: dict[str, str] = {
+    "kaizen": "archives behind signed URLs, on a store that knows ranges",
+    "dari": "archives sent in one piece, without ranges",
+    "browserbase": "what browsers downloaded, also in one piece",
+}
+"""Provider -> how its archives come."""
+
+TRIES: tuple[tuple[str, str], ...] = (
+    ("ls -l dari", "what a service lists: 1 request, no archive"),
+    ("find kaizen/kz_weather_2026-11-20", "one session as a tree"),
+    ("head -n 3 kaizen/kz_big/trace.log", "reads a little of 76 MiB"),
+    ("grep -rc ERROR dari/sess_research/logs", "search in place"),
+    ("cp -r dari/sess_research/reports /tmp", "copy out, links and times too: cp -a"),
+    ("sqlite3 dari/sess_live/data/readings.sqlite .schema", "a database in place"),
+    ("ls kaizen/kz_building", "busy at first; ready {pending:g} s after the start"),
+    ("ls dari/sess_gone; touch dari/new", "errors that say what is wrong"),
+)
+"""(command, what it shows)"""
+
+
+def guide(place: str, *, pending: float, log: str) -> str:
+    """The whole text. ``pending``: seconds from the start until what is not ready becomes ready; ``log``: the
+    daemon's."""
+    width = max(len(command) for command, _ in TRIES)
+    tries = [f"  {command:<{width}}  {shows.format(pending=pending)}" for command, shows in TRIES]
+    return "\n".join(
+        [
+            "Three fake services run on this machine, and their sessions are mounted:",
+            "",
+            f"  {place}",
+            *(f"  {line}" for line in picture(SAMPLES)),
+            "",
+            "Try in another terminal:",
+            "",
+            f"  cd {shlex.quote(place)}",
+            *tries,
+            f"  tail -f {shlex.quote(log)}",
+            "",
+            "Ctrl-C here unmounts it and leaves nothing behind.",
+        ]
+    )
+
+
+def picture(samples: Iterable[Sample]) -> list[str]:
+    """The providers and their sessions as a tree."""
+    below: dict[str, list[Sample]] = {}
+    for sample in samples:
+        below.setdefault(sample.provider, []).append(sample)
+    width = max(len(sample.id) for sessions in below.values() for sample in sessions) + 4
+    lines = []
+    for number, (provider, sessions) in enumerate(below.items(), 1):
+        branch, bar = ("└── ", "    ") if number == len(below) else ("├── ", "│   ")
+        lines.append(f"{branch}{provider:<{width}}  {FORMS[provider]}")
+        for count, sample in enumerate(sessions, 1):
+            twig = "└── " if count == len(sessions) else "├── "
+            lines.append(f"{bar}{twig}{sample.id:<{width - 4}}  {sample.title}")
+    return lines
