@@ -35,7 +35,7 @@ format: setup
 	$(BIN)/ruff format .
 
 demo: setup
-	@if [ -t 0 ] && [ -t 1 ]; then $(BIN)/mountfs demo; else $(BIN)/mountfs demo --check; fi
+	@if [ -t 0 ] && [ -t 1 ]; then exec $(BIN)/mountfs demo; else exec $(BIN)/mountfs demo --check; fi
 
 bench: setup
 	$(BIN)/python -m tests.bench

@@ -39,6 +39,7 @@ T = TypeVar("T")
 
 MAX_TASKS = 100_000  # no lid: hundreds of readers blocked on one provider must leave room for another's
 MIN_TASKS = 8
+MAY_NOT = "mounting needs root or fusermount3 with its setuid bit; in a container, start it with --cap-add SYS_ADMIN"
 MAX_BACKGROUND = 4096
 READ_AHEAD_KIB = 1024
 EAGER_REQUESTS = 32
@@ -200,10 +201,35 @@ class EagerTrio:
     takes about 50 µs: at most 2 ms). EAGER_REQUESTS = 0 switches it off."""
 
     def __init__(self) -> None:
-        self.Lock = trio.Lock
+        self.Lock = BargingLock
         self.open_nursery = trio.open_nursery
         self.ClosedResourceError = trio.ClosedResourceError
         self.lowlevel = _EagerLowlevel()
+
+
+class BargingLock:
+    """The lock under which pyfuse3's workers take turns at the fd: free means free, nobody is handed it.
+
+    ``trio.Lock`` hands itself to the longest waiter and yields at every turn: a trip through the scheduler and two epoll
+    calls for each request. Here the worker that has just replied goes on reading; one waiter is woken for the case that a
+    handler waits, and finds the lock taken again as long as none does."""
+
+    def __init__(self) -> None:
+        self._taken = False
+        self._waking = False
+        self._waiters = trio.lowlevel.ParkingLot()
+
+    async def __aenter__(self) -> None:
+        while self._taken:
+            await self._waiters.park()
+            self._waking = False
+        self._taken = True
+
+    async def __aexit__(self, *_: object) -> None:
+        self._taken = False
+        if not self._waking and self._waiters:
+            self._waking = True
+            self._waiters.unpark()
 
 
 class _EagerLowlevel:
@@ -293,7 +319,10 @@ async def mounted(
     operations.born(now_ns)
     if EAGER_REQUESTS:
         pyfuse3.trio = EagerTrio()  # type: ignore[attr-defined]
-    pyfuse3.init(operations, mountpoint, {*pyfuse3.default_options, *options})
+    try:
+        pyfuse3.init(operations, mountpoint, {*pyfuse3.default_options, *options})
+    except RuntimeError as error:  # libfuse, or fusermount3, has said why on standard error
+        raise MountfsError(f"{mountpoint}: cannot be mounted: {error}", advice=MAY_NOT) from None
     ended = trio.Event()
 
     async def serve() -> None:
@@ -306,6 +335,7 @@ async def mounted(
         filesystem.nodes.invalidate = Invalidator(filesystem, nursery)
         nursery.start_soon(serve)
         nursery.start_soon(filesystem.waiting.watch_reads)
+        nursery.start_soon(filesystem.waiting.watch_callers)
         try:
             yield ended
         finally:

@@ -98,6 +98,16 @@ class Member:
     """Why it cannot be read at all (overlap, impossible sizes); empty for a sound member."""
 
 
+class Brief(NamedTuple):
+    """What a listing needs of a member: a tuple, since it is made for every dentry (Member takes three times as long)."""
+
+    size: int
+    crc: int
+    mtime_ns: int
+    kind: Kind
+    executable: bool
+
+
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
     """One file of a per-file listing (Browserbase's downloads API). ``sha256``: lower-case hex, empty if not given."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import httpx
@@ -43,7 +43,7 @@ TLS = ssl.create_default_context()
 
 def around(**changes: Any) -> Surroundings:
     """Surroundings whose retries do not wait."""
-    return Surroundings(**{"rng": Eager(), "tls": TLS} | changes)
+    return replace(Surroundings(rng=Eager(), tls=TLS), **changes)
 
 
 def run(main: Callable[[], Awaitable[T]], *, limit: float = 30.0) -> T:
@@ -157,5 +157,5 @@ def scripted(
 ) -> Transport:
     """A transport over a scripted network, its dice real unless given."""
     service = Service("svc", base_url, Auth("Authorization", "Bearer {key}", Secret(KEY)))
-    surroundings = Surroundings(**{"http": lambda: network_, "rng": random.Random(7)} | changes)
+    surroundings = replace(Surroundings(http=lambda: network_, rng=random.Random(7)), **changes)
     return Transport(service, net or network(), surroundings)

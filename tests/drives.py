@@ -249,7 +249,9 @@ class World:
         """A key is configured that the service does not take."""
         self._replaced[provider] = "wrong-SECRET-key"
 
-    def session(self, provider: str, archive: bytes | Path = b"", *, number: int = 1, pinned: bool = True) -> FakeSession:
+    def session(
+        self, provider: str, archive: bytes | Path = b"", *, number: int = 1, pinned: bool = True
+    ) -> FakeSession:
         """A session of a provider; ``pinned``: so that every provider shows it without a listing."""
         id = id_of(provider, number)  # noqa: A001
         session = self.fake(provider).add(id, archive or zip_of({"a.txt": b"alpha"}))

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from collections.abc import Callable
+from typing import TypeVar, TypeVarTuple
 
 from mountfs.archive import window
 from mountfs.errors import CacheFull
@@ -18,6 +20,9 @@ from mountfs.store import Snapshot as Kept
 from mountfs.workers import Workers
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 HELD = 16 << 20
 
@@ -31,13 +36,28 @@ class Local:
         self.label = label
         self._held: OrderedDict[int, bytes] = OrderedDict()
         self._held_size = 0
+        self._disk_work = 0
+        self._closing = False
+
+    async def on_disk(self, call: Callable[[*Ts], T], *args: *Ts) -> T:
+        """``call`` in a thread; the local file stays open until it is done, whoever lets it go meanwhile: the number of
+        a closed descriptor may be another file's by then."""
+        self._disk_work += 1
+        try:
+            return await self.workers.disk(call, *args)
+        finally:
+            self._disk_work -= 1
+            if self._closing and not self._disk_work:
+                self.kept.close()
 
     def missing(self, need: Span) -> list[Span]:
         """The parts of ``need`` that are neither in the local file nor held in memory."""
         holes: list[Span] = self.kept.missing(need)
-        if holes and self._held:
-            holes = window.subtract(holes, [Span(start, start + len(data)) for start, data in self._held.items()])
-        return holes
+        if not holes or not self._held:
+            return holes
+        rest = window.subtract(holes, [Span(start, start + len(data)) for start, data in self._held.items()])
+        # The store widens to whole blocks; beside a held piece a part of a block is left, which it may well have.
+        return [hole for hole in rest if self.kept.missing(hole)]
 
     def peek(self, span: Span) -> bytes | None:
         """The bytes if they can be had without waiting for a disk, else None."""
@@ -50,7 +70,7 @@ class Local:
             return data
         if self._held and (whole := self._read_held(span)) is not None:
             return whole
-        return await self.workers.disk(self.kept.read, span.start, span.size)
+        return await self.on_disk(self.kept.read, span.start, span.size)
 
     def _read_held(self, span: Span) -> bytes | None:
         """``span`` from held pieces, falling back on the local file between them; None if no piece touches it."""
@@ -75,7 +95,7 @@ class Local:
     async def put(self, start: int, data: bytes) -> None:
         """Keeps bytes that came with the opening request."""
         try:
-            await self.workers.disk(self.kept.write, start, data)
+            await self.on_disk(self.kept.write, start, data)
         except CacheFull as exc:
             self._hold(start, data)
             log.warning("%s: the cache cannot keep what is read: %s", self.label, exc)
@@ -88,6 +108,9 @@ class Local:
             self._held_size -= len(dropped)
 
     def close_local(self) -> None:
-        """Lets the local file go."""
+        """Lets the local file go, once nothing is being done to it."""
         self._held.clear()
-        self.kept.close()
+        if not self._closing:
+            self._closing = True
+            if not self._disk_work:
+                self.kept.close()

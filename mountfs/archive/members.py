@@ -21,7 +21,7 @@ from collections.abc import Callable, Hashable, MutableMapping
 import trio
 
 from mountfs.archive import window
-from mountfs.archive.transfers import Archive
+from mountfs.archive.transfers import BLOCK, Archive
 from mountfs.caches import Flights
 from mountfs.content import SMALL, FileReader, InMemory, Progressive, Pump, Reader, Shared, open_sink
 from mountfs.errors import MemberDamaged, MountfsError
@@ -67,14 +67,22 @@ class ZipContent:
         self._data_spans: dict[int, Span] = {}
         self._progressive: OrderedDict[int, Progressive] = OrderedDict()
         self._checked: set[int] = set()
+        self._sound = bytearray(len(directory))
+        """1 for a small member that passed its check in this process."""
         archive.walk = window.Walk(len(directory))
 
     # -- opening -------------------------------------------------------------------------------------------------
 
     def peek_open(self, index: int) -> Reader | None:
         """A reader at once, if the member is small and in memory, else None."""
+        if index in self.dead:
+            return None
         data = self._memory.get((self._key, index))
-        return InMemory(data) if data is not None and index not in self.dead else None
+        if data is not None:
+            return InMemory(data)
+        if self._sound[index] and not self.archive.missing(self.members.span(index)):
+            return Deferred(self, index, self.members.brief(index).size)
+        return None
 
     async def open(self, index: int, *, listed: bool) -> Reader:
         """A reader whose first window is here. Raises MemberDamaged, MemberUnsupported, and what fetching raises."""
@@ -89,6 +97,11 @@ class ZipContent:
             return await self._large(index, member, listed=listed)
         except MemberDamaged as exc:
             raise self._bury(index, exc) from exc
+
+    async def small(self, index: int) -> bytes:
+        """A small member's bytes, checked."""
+        self.raise_dead(index)
+        return await self._small(index, self.members[index], listed=False)
 
     async def target(self, index: int) -> bytes:
         """What a symbolic link points to, checked."""
@@ -112,6 +125,7 @@ class ZipContent:
             return
         self.salts[index] = self.salts.get(index, 0) + 1
         self._checked.discard(index)
+        self._sound[index] = 0
         if (progressive := self._progressive.pop(index, None)) is not None:
             progressive.close()
         self._data_spans.pop(index, None)
@@ -153,6 +167,7 @@ class ZipContent:
                 data = await archive.workers.cpu(inflate_whole, member.method, packed, member)
         except MemberDamaged as exc:
             raise self._bury(index, exc) from exc
+        self._sound[index] = 1
         if len(data) <= SMALL:
             with contextlib.suppress(ValueError):  # larger than the whole memory cache: it lives in its handle alone
                 self._memory[self._key, index] = data
@@ -224,15 +239,15 @@ class ZipContent:
     async def _believe_stored(self, index: int, member: Member, data: Span) -> None:
         """After a power cut, what the local file has of a stored member is checked first, or fetched again."""
         kept = self.archive.kept
-        if kept.trusted or await self.archive.workers.disk(kept.is_verified, index):
+        if kept.trusted or await self.archive.on_disk(kept.is_verified, index):
             return
         if self.archive.missing(data):
-            await self.archive.workers.disk(kept.forget, data)
+            await self.archive.on_disk(kept.forget, data)
         else:
             self._checked.add(index)
             await self._check(index, member, data)
             self.raise_dead(index)
-        await self.archive.workers.disk(kept.mark_verified, index)
+        await self.archive.on_disk(kept.mark_verified, index)
 
     # -- checking stored members -----------------------------------------------------------------------------------
 
@@ -262,6 +277,25 @@ class ZipContent:
             shared.close()
         self._progressive.clear()
         self.archive.close()
+
+
+class Deferred(Reader):
+    """A small member that passed its check before and whose bytes are here: inflated when it is read, if it ever is.
+    Most opens of a file the kernel has in its page cache are not followed by a read."""
+
+    def __init__(self, content: ZipContent, index: int, size: int) -> None:
+        self.size = size
+        self._content = content
+        self._index = index
+        self._data: bytes | None = None
+
+    def peek(self, offset: int, size: int) -> bytes | memoryview | None:
+        return memoryview(self._data)[offset : offset + size] if self._data is not None else None
+
+    async def read(self, offset: int, size: int) -> bytes | memoryview:
+        if self._data is None:
+            self._data = await self._content.small(self._index)
+        return memoryview(self._data)[offset : offset + size]
 
 
 class Stored(Reader):
@@ -328,7 +362,9 @@ class InflatePump(Pump):
         if self._at >= self._data.stop:
             await self._archive.workers.cpu(self._inflater.finish)
             return True
-        need = Span(self._at, min(self._at + self._step, self._data.stop))
+        # On a block's edge, else the last block of a window is a request of its own.
+        stop = (self._at + self._step) // BLOCK * BLOCK
+        need = Span(self._at, min(max(stop, self._at + 1), self._data.stop))
         ahead = min(self._stream.step(need), self._data.stop - need.stop)
         await self._archive.ensure(need, ahead=ahead, parallel=self._stream.parallel)
         packed = await self._archive.read(need)

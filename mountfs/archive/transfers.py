@@ -225,16 +225,23 @@ class Archive(Local):
                 at += size
 
     def run_ahead(self, need: Span, ahead: int, parallel: int) -> None:
-        """Fetches the windows after ``need`` that are not here yet, once less than half of the first one is left."""
-        limit = min(self.total, need.stop + ahead * parallel)
-        if parallel == 1 and not self.missing(Span(need.stop, min(self.total, need.stop + ahead // 2))):
+        """Keeps the windows after ``need`` on their way: whole ones, each started once less than half of what lies
+        before it is left, so that small steps of a reader do not become small requests."""
+        if parallel == 1:
+            half = Span(need.stop, min(self.total, need.stop + ahead // 2))
+            if self._uncovered([half]):
+                self._fetch([Span(need.stop, min(self.total, need.stop + ahead))], demand=False)
             return
-        at = need.stop
-        while at < limit:
-            # Windows are cut on a fixed grid, else every small step would start a small transfer of its own.
-            stop = min(limit, (at // ahead + 1) * ahead) if parallel > 1 else limit
-            self._fetch([Span(at, stop)], demand=False)
-            at = stop
+        first = need.stop // ahead
+        for number in range(first, first + parallel):
+            start, stop = max(number * ahead, need.stop), min((number + 1) * ahead, self.total)
+            if start < stop:
+                self._fetch([Span(start, stop)], demand=False)
+
+    def _uncovered(self, spans: list[Span]) -> list[Span]:
+        """The parts of ``spans`` that are neither here nor under way."""
+        holes = [hole for span in spans for hole in self.missing(span)]
+        return window.subtract(holes, [transfer.rest for transfer in self._transfers]) if holes else []
 
     # -- transfers -----------------------------------------------------------------------------------------------
 
@@ -242,8 +249,7 @@ class Archive(Local):
         """Starts transfers for what of ``spans`` is neither here nor under way; answers how many were started."""
         if self.source is None or self.lost is not None:
             return 0
-        holes = [hole for span in spans for hole in self.missing(span)]
-        free = window.subtract(holes, [transfer.rest for transfer in self._transfers])
+        free = self._uncovered(spans)
         for span in free:
             transfer = Transfer(span.start, span.stop, trio.current_time(), demand, at=span.start)
             self._transfers.append(transfer)
@@ -384,7 +390,7 @@ class Archive(Local):
         """Brings what was fetched since the last time onto the disk, so that a power cut leaves it believed."""
         if self.fetched_bytes != self._synced_bytes and not self._transfers:
             fetched = self.fetched_bytes
-            if await self.workers.disk(self.kept.mark_synced):
+            if await self.on_disk(self.kept.mark_synced):
                 self._synced_bytes = fetched
 
     def failures(self) -> list[ServiceError]:

@@ -36,6 +36,8 @@ WALK_WEIGHT = 16
 WALK_SHARE = 0.01
 WALK_IDLE = 2.0
 LISTED_WEIGHT = 4
+FEWEST = 3
+"""Listed members that make a walk of a small session: ``ls`` and one ``cat``, or a comparison of two, is none."""
 HEAD_START = 48 * MIB
 """What a walk may have fetched ahead before anything more was wanted: PARALLEL chunks of 8 MiB in flight."""
 
@@ -68,7 +70,7 @@ class Walk:
     """Recognises a walk over a session by its recent opens."""
 
     def __init__(self, members: int) -> None:
-        self._enough = min(WALK_WEIGHT, max(LISTED_WEIGHT, int(members * WALK_SHARE)))
+        self._enough = min(WALK_WEIGHT, max(FEWEST * LISTED_WEIGHT, int(members * WALK_SHARE)))
         self._recent: deque[tuple[float, int, int]] = deque(maxlen=WALK_WEIGHT)
         self._waiting = 0
         self._idle = 0.0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 
 from mountfs.cli.table import MountFailed
 from mountfs.config import MountOptions
@@ -25,6 +26,11 @@ def check_machine(options: MountOptions) -> None:
         )
     if os.geteuid() == 0:
         return
+    if not os.access(FUSE_DEVICE, os.R_OK | os.W_OK):
+        raise MountFailed(
+            f"{FUSE_DEVICE} is closed to you (mode {stat.S_IMODE(os.stat(FUSE_DEVICE).st_mode):04o})",
+            advice=f"as root, run: chmod 666 {FUSE_DEVICE}, as udev does; what protects a mount is fusermount3",
+        )
     if not shutil.which("fusermount3"):
         raise MountFailed("fusermount3 is not installed", advice="run: apt-get install fuse3")
     if options.allow_other and not user_allow_other():

@@ -87,7 +87,11 @@ def _interrupted_once() -> Iterator[None]:
             signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in ENDING_SIGNALS}
+    # Under nohup, the terminal's end is none of ours.
+    heeded = [
+        number for number in ENDING_SIGNALS if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN
+    ]
+    before = {number: signal.signal(number, interrupt) for number in heeded}
     try:
         yield
     finally:
@@ -99,7 +103,7 @@ def _interrupted_once() -> Iterator[None]:
 def _mounted(mountpoint: str | None, directory: str) -> Iterator[Mounted]:
     """The sample sessions, mounted. ``directory``: where all that this needs is put."""
     from mountfs.cli.background import start
-    from mountfs.cli.leftovers import forget, source_of
+    from mountfs.cli.leftovers import forget
     from mountfs.cli.table import canonical, mount_at
     from mountfs.config import mount_name
     from mountfs.demo.server import Fakes
@@ -107,22 +111,32 @@ def _mounted(mountpoint: str | None, directory: str) -> Iterator[Mounted]:
     place = canonical(mountpoint) if mountpoint else os.path.join(directory, "sessions")
     # A mount whose daemon was killed is no directory to stat, but was mounted on one.
     was_there = os.path.isdir(place) or mount_at(place) is not None
-    with Fakes(os.path.join(directory, "samples"), pending=PENDING) as fakes:
-        config = os.path.join(directory, "config.toml")
-        with open(os.open(config, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.write(fakes.config(os.path.join(directory, "cache"), sections=SECTIONS))
-        level = choices().log_level
-        arguments = ["mount", "--foreground", "--config", config, *(["--log-level", level] if level else [])]
-        daemon = start([*arguments, "-o", f"fsname={source_of(directory)}", "--", place], _environment(directory))
-        try:
-            yield Mounted(place, os.path.join(directory, "mountfs", f"mount-{mount_name(place)}.log"), fakes, daemon)
-        finally:
-            _end(place, daemon)
-    if not was_there:
-        with contextlib.suppress(OSError):
-            os.rmdir(place)
-    if not mountpoint:
-        forget(place)
+    try:
+        with Fakes(os.path.join(directory, "samples"), pending=PENDING) as fakes:
+            daemon = start(_arguments(fakes, place, directory), _environment(directory))
+            try:
+                log = os.path.join(directory, "mountfs", f"mount-{mount_name(place)}.log")
+                yield Mounted(place, log, fakes, daemon)
+            finally:
+                _end(place, daemon)
+    finally:
+        if not was_there:
+            with contextlib.suppress(OSError):
+                os.rmdir(place)
+            if not os.path.lexists(place):
+                forget(place)
+
+
+def _arguments(fakes: Fakes, place: str, directory: str) -> list[str]:
+    """The daemon's command line; writes the configuration that it names."""
+    from mountfs.cli.leftovers import source_of
+
+    config = os.path.join(directory, "config.toml")
+    with open(os.open(config, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(fakes.config(os.path.join(directory, "cache"), sections=SECTIONS))
+    level = choices().log_level
+    words = ["--config", config, "-o", f"fsname={source_of(directory)}", *(["--log-level", level] if level else [])]
+    return ["mount", "--foreground", *words, "--", place]
 
 
 SECTIONS: dict[str, dict[str, object]] = {
@@ -146,9 +160,10 @@ def _stay(demo: Mounted) -> int:
     except KeyboardInterrupt:
         _say("\nunmounting …")
         return 0
+    if status < 0:
+        raise MountfsError(f"the daemon was ended by {signal.Signals(-status).name}")
     if status:
-        ended = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
-        raise MountfsError(f"the daemon {ended}", advice=f"the last it logged: {_last_line(demo.log)}")
+        raise MountfsError(f"the daemon ended with status {status}", advice=f"it logged: {_last_line(demo.log)}")
     _say("unmounted by somebody else")
     return 0
 
@@ -175,9 +190,9 @@ def _end(place: str, daemon: subprocess.Popen[bytes]) -> None:
     if mount_at(place):
         try:
             unmount(place)
-        except MountFailed as error:
-            # Somebody's shell stands in it: it goes all the same, the shell sees an empty name.
-            _say(f"{error.message}; detaching it")
+        except MountFailed:
+            # As a rule the shell that tried what the guide says stands in it.
+            _say("it is still in use, so it is detached: what stands in it must leave")
             with contextlib.suppress(MountFailed):
                 unmount(place, lazy=True)
             daemon.terminate()

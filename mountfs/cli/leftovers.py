@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from mountfs.cli.background import STOP_TIMEOUT
 from mountfs.cli.lock import holder, wait_for_end
 from mountfs.cli.table import Mount, MountFailed, mounts, unmount
-from mountfs.config import mount_name, runtime_directory
+from mountfs.config import mount_name, runtime_places
 
 PREFIX = "mountfs-demo-"
 LOCKED = "locked"
@@ -33,16 +33,28 @@ LOCKED = "locked"
 def demo_directory() -> Iterator[str]:
     """A directory for one demo, removed at its end. Clears those of killed demos first."""
     clear_leftovers()
-    with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as made:
-        directory = os.path.realpath(made)
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            with open(os.path.join(directory, LOCKED), "x", encoding="ascii"):
-                pass
-            yield directory
-        finally:
-            os.close(descriptor)
+    absent = [place for place in runtime_places(os.environ, os.geteuid()) if not os.path.exists(place)]
+    try:
+        with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as made:
+            directory = os.path.realpath(made)
+            with _locked(directory):
+                yield directory
+    finally:
+        for place in absent:
+            with contextlib.suppress(OSError):  # not made after all, or in use by others now
+                os.rmdir(place)
+
+
+@contextlib.contextmanager
+def _locked(directory: str) -> Iterator[None]:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with open(os.path.join(directory, LOCKED), "x", encoding="ascii"):
+            pass
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def source_of(directory: str) -> str:
@@ -88,15 +100,18 @@ def _end(mount: Mount) -> None:
     # Also while somebody's shell stands in it: its services are gone, and it shows nothing any more.
     with contextlib.suppress(MountFailed):
         unmount(mount.path, lazy=True)
-    for number in (signal.SIGTERM, signal.SIGKILL) if pid else ():
+    if not pid:
+        return
+    for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
         if wait_for_end(mount.path, mount, STOP_TIMEOUT):
-            break
+            return
 
 
 def forget(place: str) -> None:
     """Removes the lock of a mountpoint nobody will use again; that of any other stays (``lock.py`` says why)."""
-    for path in glob.glob(os.path.join(glob.escape(runtime_directory(os.environ)), mount_name(place) + ".*")):
-        with contextlib.suppress(OSError):
-            os.unlink(path)
+    for directory in runtime_places(os.environ, os.geteuid()):
+        for path in glob.glob(os.path.join(glob.escape(directory), mount_name(place) + ".*")):
+            with contextlib.suppress(OSError):
+                os.unlink(path)

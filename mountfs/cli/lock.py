@@ -13,7 +13,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from mountfs.config import mount_name, runtime_directory
+from mountfs.config import mount_name, runtime_directory, runtime_places
 from mountfs.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -62,11 +62,9 @@ def wait_for_end(mountpoint: str, mount: Mount | None, timeout: float) -> bool:
 
 def _candidates(mountpoint: str, mount: Mount | None) -> list[str]:
     """Where the lock may lie: in our own runtime directory, or in that of the user who mounted."""
-    directories = [runtime_directory(os.environ)]
-    if mount is not None:
-        uid = mount.uid
-        directories += [f"/run/user/{uid}/mountfs", f"/tmp/mountfs-{uid}"] + (["/run/mountfs"] if uid == 0 else [])  # noqa: S108
-    return [os.path.join(each, mount_name(mountpoint) + ".lock") for each in dict.fromkeys(directories)]
+    uids = dict.fromkeys([os.geteuid(), *([mount.uid] if mount else [])])
+    directories = dict.fromkeys(place for uid in uids for place in runtime_places(os.environ, uid))
+    return [os.path.join(each, mount_name(mountpoint) + ".lock") for each in directories]
 
 
 def _locked_by(path: str) -> int | None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from mountfs.config.keys import resolve_key, resolve_keys
 from mountfs.config.load import KEY_VARIABLES, find, load, require_providers
 from mountfs.config.mount import MountOptions, mount_words, parse_mount_words
-from mountfs.config.places import mount_name, runtime_directory, state_directory
+from mountfs.config.places import mount_name, runtime_directory, runtime_places, state_directory
 from mountfs.config.schema import (
     Cache,
     Config,
@@ -57,6 +57,7 @@ __all__ = [
     "resolve_key",
     "resolve_keys",
     "runtime_directory",
+    "runtime_places",
     "show",
     "state_directory",
 ]

@@ -1,8 +1,8 @@
 """Where things that are neither configuration nor cache lie: the daemon's lock and socket, its log.
 
-The runtime directory is ``$XDG_RUNTIME_DIR/mountfs``; for root ``/run/mountfs``; else ``/tmp/mountfs-UID``, whose owner
-is checked, since /tmp is everybody's. One mount is known there by a digest of its mountpoint, so that it can be found
-without touching the mountpoint, which may hang.
+The runtime directory is ``$XDG_RUNTIME_DIR/mountfs``; without that ``/run/mountfs`` for root, else
+``/tmp/mountfs-UID``, whose owner is checked, since /tmp is everybody's. One mount is known there by a digest of its
+mountpoint, so that it can be found without touching the mountpoint, which may hang.
 
 Concurrency: blocking, but quick.
 """
@@ -21,13 +21,21 @@ from mountfs.errors import ConfigError
 def runtime_directory(environ: Mapping[str, str]) -> str:
     """The directory, made with mode 0700 if it is not there. Raises ConfigError if it is not ours."""
     given = environ.get("XDG_RUNTIME_DIR", "")
-    if os.path.isabs(given) and os.path.isdir(given):
-        path = os.path.join(given, "mountfs")
-    elif os.geteuid() == 0:
-        path = "/run/mountfs"
-    else:
-        path = f"/tmp/mountfs-{os.geteuid()}"  # noqa: S108  # checked below
-    return private_directory(path)
+    # Under `sudo -E` it is still the user's, and root must leave nothing of its own there.
+    if os.path.isabs(given) and os.path.isdir(given) and os.stat(given).st_uid == os.geteuid():
+        return private_directory(os.path.join(given, "mountfs"))
+    return private_directory(_without_session(os.geteuid()))
+
+
+def runtime_places(environ: Mapping[str, str], uid: int) -> tuple[str, ...]:
+    """Where the runtime directory of user ``uid`` may be, likeliest first; for looking, nothing is made or checked."""
+    given = environ.get("XDG_RUNTIME_DIR", "")
+    session = [os.path.join(given, "mountfs")] if os.path.isabs(given) else []
+    return tuple(dict.fromkeys([*session, f"/run/user/{uid}/mountfs", _without_session(uid)]))
+
+
+def _without_session(uid: int) -> str:
+    return "/run/mountfs" if uid == 0 else f"/tmp/mountfs-{uid}"  # noqa: S108  # its owner is checked
 
 
 def state_directory(environ: Mapping[str, str]) -> str:

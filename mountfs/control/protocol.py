@@ -51,6 +51,16 @@ def socket_path(directory: str, mountpoint: str) -> str:
     return os.path.join(directory, f"{mount_name(mountpoint)}.sock")
 
 
+@contextlib.contextmanager
+def _short(path: str) -> Iterator[str]:
+    """``path`` as bind and connect take it, which know 107 bytes (unix(7)): by way of its directory's descriptor."""
+    directory = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{directory}/{os.path.basename(path)}"
+    finally:
+        os.close(directory)
+
+
 # -- the daemon's end --------------------------------------------------------------------------------------------
 
 
@@ -62,7 +72,8 @@ async def listen(path: str, verbs: Mapping[str, Verb]) -> AsyncIterator[None]:
     listener = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     old = os.umask(0o177)
     try:
-        await listener.bind(path)
+        with _short(path) as short:
+            await listener.bind(short)
     finally:
         os.umask(old)
     listener.listen(16)
@@ -143,7 +154,8 @@ def ask(path: str, verb: str, args: Mapping[str, Any] | None = None, *, timeout:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(timeout)
         try:
-            client.connect(path)
+            with _short(path) as short:
+                client.connect(short)
             client.sendall(json.dumps({"v": VERSION, "verb": verb, "args": dict(args or {})}).encode() + b"\n")
             for line in client.makefile("rb"):
                 message = json.loads(line)

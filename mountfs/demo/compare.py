@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 FIND = ("-mindepth", "1", "-printf", r"%y\0%m\0%s\0%T@\0%l\0%P\0")
 """find's arguments for ``parse_found``: type, mode, size, time, target, path."""
@@ -44,7 +44,7 @@ class Archive:
         self._members = {info.filename.removeprefix(root).rstrip("/"): info for info in self._zip.infolist()}
         self._members.pop("", None)
 
-    def __enter__(self) -> Archive:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -11,20 +11,20 @@ from collections.abc import Iterable
 from mountfs.demo.samples import SAMPLES, Sample
 
 FORMS: dict[str, str] = {
-    "kaizen": "archives behind signed URLs, on a store that knows ranges",
-    "dari": "archives sent in one piece, without ranges",
-    "browserbase": "what browsers downloaded, also in one piece",
+    "kaizen": "signed URLs, ranges work",
+    "dari": "each archive in one piece",
+    "browserbase": "each archive in one piece",
 }
 """Provider -> how its archives come."""
 
 TRIES: tuple[tuple[str, str], ...] = (
-    ("ls -l dari", "what a service lists: 1 request, no archive"),
+    ("ls -l dari", "a list: 1 request, no archive"),
     ("find kaizen/kz_weather_2026-11-20", "one session as a tree"),
-    ("head -n 3 kaizen/kz_big/trace.log", "reads a little of 76 MiB"),
+    ("head -n 3 kaizen/kz_big/trace.log", "a little of 76 MiB"),
     ("grep -rc ERROR dari/sess_research/logs", "search in place"),
-    ("cp -r dari/sess_research/reports /tmp", "copy out, links and times too: cp -a"),
-    ("sqlite3 dari/sess_live/data/readings.sqlite .schema", "a database in place"),
-    ("ls kaizen/kz_building", "busy at first; ready {pending:g} s after the start"),
+    ("cp -r dari/sess_research/reports /tmp", "copy out"),
+    ("sqlite3 dari/sess_live/data/*.sqlite .schema", "a database in place"),
+    ("ls kaizen/kz_building", "busy; ready {pending:g} s after the start"),
     ("ls dari/sess_gone; touch dari/new", "errors that say what is wrong"),
 )
 """(command, what it shows)"""
@@ -46,6 +46,9 @@ def guide(place: str, *, pending: float, log: str) -> str:
             "",
             f"  cd {shlex.quote(place)}",
             *tries,
+            "",
+            "What the daemon says meanwhile:",
+            "",
             f"  tail -f {shlex.quote(log)}",
             "",
             "Ctrl-C here unmounts it and leaves nothing behind.",

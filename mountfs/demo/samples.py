@@ -181,7 +181,7 @@ def big(seed: int, *, flat: bool = False) -> Callable[[], Iterator[SampleFile]]:
 
 SAMPLES: tuple[Sample, ...] = (
     Sample("kaizen", "kz_weather_2026-11-20", "a workspace, a bit of everything", workspace(11, "Weather by city")),
-    Sample("kaizen", "kz_big", "1,202 files; the archive: 76 MiB", big(12)),
+    Sample("kaizen", "kz_big", "76 MiB, made on first use", big(12)),
     Sample("kaizen", "kz_building", "not ready at first", workspace(13, "Being built"), state="pending"),
     Sample(
         "dari",
@@ -192,13 +192,11 @@ SAMPLES: tuple[Sample, ...] = (
         streamed=True,
     ),
     Sample("dari", "sess_live", "a session still at work", workspace(22, "Live"), status="active", ended=False),
-    Sample("dari", "sess_big", "1,202 files; the archive: 76 MiB", big(23), root="workspace/", streamed=True),
+    Sample("dari", "sess_big", "76 MiB, made on first use", big(23), root="workspace/", streamed=True),
     Sample("dari", "sess_starting", "not ready at first", workspace(24, "Starting"), state="pending", status="active"),
     Sample("dari", "sess_gone", "listed, but gone", state="gone", status="expired"),
     Sample("browserbase", "0f2c1d3e-7a41-4c55-9d0b-51c7a1e00001", "a few downloads", downloads(31)),
     Sample("browserbase", "0f2c1d3e-7a41-4c55-9d0b-51c7a1e00002", "no downloads at all", state="empty"),
-    Sample(
-        "browserbase", "0f2c1d3e-7a41-4c55-9d0b-51c7a1e00003", "1,202 files; the archive: 76 MiB", big(33, flat=True)
-    ),
+    Sample("browserbase", "0f2c1d3e-7a41-4c55-9d0b-51c7a1e00003", "76 MiB, made on first use", big(33, flat=True)),
 )
 """At least one of each archive form has 64 MiB; one is not ready yet, one empty, one listed but gone."""

@@ -10,6 +10,7 @@ Concurrency: one thread; the fakes answer in theirs.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 
+from mountfs.demo.bodies import size_of
 from mountfs.demo.compare import FIND, Archive, Facts, differences, parse_found
 from mountfs.demo.fake import Fake, FakeSession
 from mountfs.demo.samples import MIB, SAMPLES, Sample
@@ -35,12 +37,14 @@ READY_TIMEOUT = 30.0
 LOOK_AGAIN = 0.25
 WHOLE = 4 * MIB
 """Bytes. Reading one small member of a large archive that has ranges must cost less."""
+NOT_READY = os.strerror(errno.EBUSY)
+DEAD = os.strerror(errno.ENOTCONN)
 SHOWN = 3
 """Differences told of one session."""
 QUERY = "SELECT city, count(*), round(avg(temperature), 2) FROM reading GROUP BY city ORDER BY city"
 SQLITE = (
-    "import sqlite3, sys; "
-    f"print(sqlite3.connect('file:' + sys.argv[1] + '?immutable=1', uri=True).execute({QUERY!r}).fetchall())"
+    "import sqlite3, sys; connection = sqlite3.connect('file:' + sys.argv[1] + '?immutable=1', uri=True); "
+    f"print(connection.execute({QUERY!r}).fetchall()); connection.close()"
 )
 
 
@@ -48,13 +52,18 @@ class Differs(Exception):
     """A step did not see what it should have."""
 
 
+class Unmounted(Differs):
+    """The daemon is gone, and no further step makes sense."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a tool ended: its status, standard output, and the last line of standard error."""
+    """How a tool ended: its status, standard output, the last line of standard error, and its time in seconds."""
 
     status: int
     output: bytes
     complaint: str
+    seconds: float
 
     @property
     def lines(self) -> list[str]:
@@ -66,13 +75,14 @@ def run(place: str, fakes: Fakes, echo: Callable[[str], None]) -> bool:
     echo(f"A tour of the fake services' sessions, mounted at {place}\n")
     begun, wrong, count = time.monotonic(), 0, 0
     for title, step in Tour(place, fakes).steps():
-        count, started = count + 1, time.monotonic()
+        count += 1
         try:
-            mark, told = "✓", step()
+            echo(f"  ✓ {title}: {step()}")
         except Differs as error:
-            mark, told, wrong = "✗", str(error), wrong + 1
-        seconds = time.monotonic() - started
-        echo(f"  {mark} {title}: {told}" + (f"  ({seconds:.1f} s)" if seconds >= 0.1 else ""))
+            echo(f"  ✗ {title}: {error}")
+            wrong += 1
+            if isinstance(error, Unmounted):
+                break
     total = f"{count} steps in {time.monotonic() - begun:.1f} s"
     echo(f"\n{total}, {wrong} went wrong." if wrong else f"\n{total}, all as it should be.")
     return not wrong
@@ -101,7 +111,8 @@ class Tour:
         yield f"cat {_name(big)}/{page}", partial(self.cat_little, big, page)
         yield f"cat {_name(big)}/{page} again", partial(self.cat_again, big, page)
         yield f"grep -rc ERROR {_name(research)}/logs", partial(self.grep, research, "logs")
-        yield f"sqlite3 {_name(weather)}/data/readings.sqlite", partial(self.query, weather, "data/readings.sqlite")
+        database = "data/readings.sqlite"
+        yield f"Python's sqlite3 on {_name(weather)}/{database}", partial(self.query, weather, database)
         yield f"touch {_name(weather)}/new", partial(self.read_only, weather)
         for sample in SAMPLES:
             if sample.state in ("ready", "empty"):
@@ -132,7 +143,7 @@ class Tour:
         session = self._session(sample)
         session.ready = False
         try:
-            return self._refused("Device or resource busy", "ls", _name(sample)) + ", since it is not ready"
+            return self._refused(NOT_READY, "ls", _name(sample)) + ", since it is not ready"
         finally:
             session.ready = True
             session.ready_in(BUILDING)
@@ -153,9 +164,8 @@ class Tour:
         requests, size = self._moved()
         if size >= WHOLE:
             raise Differs(f"fetched {_size(size)}, which is far more than it needs")
-        with self._archive(sample) as archive:
-            whole = sum(each.size for each in archive.facts().values())
-        return f"{told}, for {requests} requests and {_size(size)} of {_size(whole)}"
+        whole = size_of(self._session(sample).content())
+        return f"{told}, for {_count(requests, 'request')} and {_size(size)} of {_size(whole)}"
 
     def cat_again(self, sample: Sample, path: str) -> str:
         self._fakes.clear_requests()
@@ -190,7 +200,7 @@ class Tour:
             wanted = self._tool(sys.executable, "-c", SQLITE, unpacked.name).output
         if answer != wanted:
             raise Differs("the database in the mount answers otherwise than the one in the archive")
-        return "answers as the database in the archive does"
+        return "answers as the archive's database does"
 
     def read_only(self, sample: Sample) -> str:
         return self._refused("Read-only file system", "touch", f"{_name(sample)}/new")
@@ -203,37 +213,34 @@ class Tour:
         self._fakes.clear_requests()
         with tempfile.TemporaryDirectory(prefix="mountfs-tour-") as scratch, self._archive(sample) as archive:
             copy = os.path.join(scratch, "copy")
-            self._tool("cp", "-r", "--", name, copy)
+            took = self._tool("cp", "-r", "--", name, copy).seconds
             requests, size = self._moved()
             found = parse_found(self._tool("find", name, *FIND).output)
             wrong = list(islice(differences(archive, found, copy), SHOWN + 1))
         if wrong:
             more = " …" if len(wrong) > SHOWN else ""
             raise Differs("; ".join(wrong[:SHOWN]) + more)
-        return f"{_contents(found)}, as in the archive; fetched {_size(size)} in {requests} requests"
+        fetched = f"{_count(requests, 'request')}, {_size(size)}" if requests else "already here"
+        return f"{_contents(found)}, as in the archive ({fetched}, {took:.1f} s)"
 
     def becomes_ready(self, sample: Sample) -> str:
         until = time.monotonic() + READY_TIMEOUT
         tries = 1
         while (ended := self._try("ls", _name(sample))).status:
+            if not ended.complaint.endswith(NOT_READY):
+                raise Differs(ended.complaint)
             if time.monotonic() > until:
                 raise Differs(f"{ended.complaint}, still after {READY_TIMEOUT:g} s")
             time.sleep(LOOK_AGAIN)
             tries += 1
-        return f"ready, at try {tries}"
+        return f"ready, after {_count(tries, 'look')}"
 
     # -- underneath ----------------------------------------------------------------------------------------------
 
     def _try(self, *words: str) -> Ended:
         """Runs a tool in the mountpoint."""
-        process = subprocess.Popen(
-            words,
-            cwd=self._place,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**os.environ, "LC_ALL": "C.UTF-8"},
-        )
+        started = time.monotonic()
+        process = self._start(words)
         try:
             output, errors = process.communicate(timeout=TOOL_TIMEOUT)
         except BaseException as error:
@@ -245,7 +252,23 @@ class Tour:
                 raise Differs(f"{words[0]} did not end within {TOOL_TIMEOUT:g} s") from None
             raise
         said = errors.decode(errors="replace").strip().splitlines()
-        return Ended(process.returncode, output, said[-1] if said else "")
+        if DEAD in errors.decode(errors="replace"):
+            raise Unmounted(f"{said[-1]}: the daemon has ended")
+        return Ended(process.returncode, output, said[-1] if said else "", time.monotonic() - started)
+
+    def _start(self, words: tuple[str, ...]) -> subprocess.Popen[bytes]:
+        try:
+            return subprocess.Popen(
+                words,
+                cwd=self._place,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**os.environ, "LC_ALL": "C.UTF-8"},
+            )
+        except OSError as error:  # the tool is not there, or the mountpoint cannot be entered
+            dead = error.errno == errno.ENOTCONN
+            raise (Unmounted if dead else Differs)(f"{error.filename}: {error.strerror}") from None
 
     def _tool(self, *words: str) -> Ended:
         """Runs a tool that must succeed."""
@@ -292,8 +315,12 @@ def _contents(found: dict[str, Facts]) -> str:
     files = [each for each in found.values() if each.kind == "f"]
     if not found:
         return "empty"
-    return f"{len(files):,} files, {_size(sum(each.size for each in files))}"
+    return f"{_count(len(files), 'file')}, {_size(sum(each.size for each in files))}"
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def _size(size: int) -> str:
-    return f"{size / MIB:.1f} MiB" if size >= MIB else f"{size / 1024:.1f} KiB"
+    return f"{size / MIB:.1f} MiB" if size >= MIB else f"{-(-size // 1024):,} KiB"

@@ -201,25 +201,21 @@ class Filesystem:
             above = self.nodes.root if opened.parent == ROOT else self.nodes.get(opened.parent)
             yield Dentry(b"..", self.nodes.attributes(above or self.nodes.root), 2, None)
         first = max(0, cookie - 2)
-        for at, (name, node) in enumerate(self._children(opened, first), first):
-            yield Dentry(name, self.nodes.attributes(node), at + 3, node)
+        found = self._top(opened, first) if opened.node.session is None else self.nodes.children(opened, first)
+        for at, (name, node, attributes) in enumerate(found, first + 3):
+            yield Dentry(name, attributes, at, node)
 
-    def _children(self, opened: OpenDirectory, first: int) -> Iterator[tuple[bytes, Node]]:
+    def _top(self, opened: OpenDirectory, first: int) -> Iterator[tuple[bytes, Node, Attributes]]:
+        """The names of the root, or of a provider."""
         node = opened.node
         if node.sessions is None:
             for name in sorted(self._providers)[first:]:
-                yield name, self.nodes.provider_node(self._providers[name])
-        elif node.session is None:
-            for session in (opened.sessions or [])[first:]:
-                yield session.id.encode(), self.nodes.session_node(node.sessions, session)
+                provider = self.nodes.provider_node(self._providers[name])
+                yield name, provider, self.nodes.attributes(provider)
         else:
-            assert opened.snapshot is not None
-            listing = opened.snapshot.namespace.listing(opened.place)
-            for at in range(first, len(listing)):
-                yield (
-                    listing.names[at],
-                    self.nodes.tree_node(node.sessions, node.session, opened.snapshot, listing.nodes[at]),
-                )
+            for session in (opened.sessions or [])[first:]:
+                child = self.nodes.session_node(node.sessions, session)
+                yield session.id.encode(), child, self.nodes.attributes(child)
 
     async def releasedir(self, handle: int) -> None:
         opened = self._directories.pop(handle)

@@ -9,12 +9,12 @@ Concurrency: synchronous, trio task thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from mountfs.errors import NotADirectory, SnapshotLost
-from mountfs.filesystem.nodes import EXECUTABLE, MODES, Attributes, Node
+from mountfs.filesystem.nodes import EXECUTABLE, MODES, Attributes, Node, OpenDirectory
 from mountfs.model import Inode, Kind
-from mountfs.session import Session, Sessions, Snapshot
+from mountfs.session import Facts, Session, Sessions, Snapshot
 from mountfs.tree import ROOT as ROOT_NODE
 from mountfs.tree.inodes import ROOT, InodeTable, Numbering
 
@@ -56,26 +56,40 @@ class Nodes:
         )
 
     def tree_node(self, sessions: Sessions, session: Session, snapshot: Snapshot, place: int) -> Node:
+        """The node of a member or directory of a snapshot."""
         if place == ROOT_NODE:
             return self.session_node(sessions, session)
-        known = self._table.get(Inode(candidate := snapshot.inode_of(place)))
+        return self._placed(sessions, session, snapshot, place, Inode(snapshot.inode_of(place)))
+
+    def _placed(self, sessions: Sessions, session: Session, snapshot: Snapshot, place: int, candidate: Inode) -> Node:
+        known = self._table.get(candidate)
         if known is not None and known.snapshot is snapshot and known.place == place:
             return known
-        path = snapshot.namespace.path(place)
 
         def same(node: Node) -> bool:
             if node.session is not session or node.snapshot is None or node.is_directory != (place < 0):
                 return False
-            if node.snapshot.namespace.path(node.place) != path:
+            if node.snapshot.namespace.path(node.place) != snapshot.namespace.path(place):
                 return False
             node.snapshot, node.place = snapshot, place
             return True
 
         return self._table.place(
-            Inode(candidate),
+            candidate,
             same,
             lambda inode: Node(inode, sessions=sessions, session=session, snapshot=snapshot, place=place),
         )
+
+    def children(self, opened: OpenDirectory, first: int) -> Iterator[tuple[bytes, Node, Attributes]]:
+        """The names of a directory inside a session from the ``first`` on, in the order of its snapshot."""
+        sessions, session, snapshot = opened.node.sessions, opened.node.session, opened.snapshot
+        assert sessions is not None
+        assert session is not None
+        assert snapshot is not None
+        ttl = min(session.seconds_left(), FOREVER_TTL)
+        for name, place, candidate, facts in snapshot.children(opened.place, first):
+            node = self._placed(sessions, session, snapshot, place, candidate)
+            yield name, node, Attributes(node.inode, _mode(facts), facts.size, facts.mtime_ns, ttl)
 
     def remember(self, node: Node) -> None:
         """The kernel was told of this node, and will forget it one day."""
@@ -95,10 +109,7 @@ class Nodes:
             ttl = min(max(ttl, node.sessions.listing_left()), FOREVER_TTL)  # its name and times are the listing's word
             return Attributes(node.inode, MODES[Kind.DIRECTORY], 0, node.session.mtime_ns, ttl)
         facts = node.snapshot.facts(node.place)
-        mode = MODES[facts.kind]
-        if facts.kind is Kind.FILE and facts.executable:
-            mode |= EXECUTABLE
-        return Attributes(node.inode, mode, facts.size, facts.mtime_ns, ttl)
+        return Attributes(node.inode, _mode(facts), facts.size, facts.mtime_ns, ttl)
 
     def get(self, inode: Inode) -> Node | None:
         """The node of an inode; None if it is not known."""
@@ -163,3 +174,8 @@ class Nodes:
             return node.session.label
         path = node.snapshot.namespace.path(node.place).decode("utf-8", "backslashreplace")
         return f"{node.session.label}/{path}" if path else node.session.label
+
+
+def _mode(facts: Facts) -> int:
+    mode = MODES[facts.kind]
+    return mode | EXECUTABLE if facts.executable and facts.kind is Kind.FILE else mode

@@ -64,6 +64,13 @@ class _PendingRead:
     since: float
 
 
+@dataclass(eq=False, slots=True)
+class _Wait:
+    caller: Caller
+    scope: trio.CancelScope
+    signalled: bool = False
+
+
 class Waiting:
     """``deadline``: seconds one file-system request may take. ``wall``: seconds since 1970, for events."""
 
@@ -74,6 +81,7 @@ class Waiting:
         self._wall = wall
         self._events: deque[Event] = deque(maxlen=EVENTS)
         self._waiting_in: Counter[Inode] = Counter()
+        self._waits: dict[_Wait, Inode] = {}
         self._reads: list[_PendingRead] = []
 
     async def wait(
@@ -87,39 +95,35 @@ class Waiting:
     ) -> T:
         """``work`` under the deadline of one request, ended by a signal pending for the caller."""
         seconds = self._deadline if seconds is None else seconds
-        results: list[T] = []
-        error: MountfsError | None = None
-        signalled = False
-
-        async def watch(scope: trio.CancelScope) -> None:
-            nonlocal signalled
-            while True:
-                await trio.sleep(SIGNAL_POLL)
-                if caller.interrupted():
-                    signalled = True
-                    scope.cancel()
-
         began = trio.current_time()
+        wait = _Wait(caller, trio.CancelScope(deadline=began + seconds))
+        self._waits[wait] = where
         self._waiting_in[where] += 1
+        error: MountfsError | None = None
         try:
-            with trio.move_on_after(seconds):
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(watch, nursery.cancel_scope)
-                    try:
-                        results.append(await work())
-                    except MountfsError as exc:
-                        error = exc
-                    nursery.cancel_scope.cancel()
+            with wait.scope:
+                return await work()
+        except MountfsError as exc:
+            error = exc
+            raise
         finally:
+            del self._waits[wait]
             self._waiting_in[where] -= 1
             if not self._waiting_in[where]:
                 del self._waiting_in[where]
-        if error is None and not results:
-            error = self._given_up(label, seconds, signalled=signalled)
+            self._note(label, caller.pid, began, error)
+        error = self._given_up(label, seconds, signalled=wait.signalled)
         self._note(label, caller.pid, began, error)
-        if error is not None:
-            raise error
-        return results[0]
+        raise error
+
+    async def watch_callers(self) -> None:
+        """Ends the waits of callers that have a signal pending. One task for all of them: a wait costs no task."""
+        while True:
+            await trio.sleep(SIGNAL_POLL)
+            for wait in list(self._waits):
+                if wait.caller.interrupted():
+                    wait.signalled = True
+                    wait.scope.cancel()
 
     @staticmethod
     def _given_up(label: str, seconds: float, *, signalled: bool) -> MountfsError:

@@ -24,7 +24,7 @@ from mountfs.errors import Absent, AccessDenied, ListingTooLarge, ListingUnsuppo
 from mountfs.model import RemoteFile, SessionInfo, Shape
 from mountfs.providers.base import Options, Provider
 from mountfs.providers.expiry import moment
-from mountfs.providers.reading import Fields, Record, records, session_of, sessions_of, text
+from mountfs.providers.reading import Fields, Record, records, session_of, text
 from mountfs.providers.sources import FileSource, Location, ZipSource
 from mountfs.transport import Question, Target
 
@@ -89,7 +89,7 @@ class Browserbase(Provider):
         found = records(self.expect(answer, question.what), "sessions", "data")
         if found is None:
             raise self.malformed(question.what)
-        return tuple(sessions_of(found, FIELDS))
+        return await self.read_sessions(found, FIELDS)
 
     async def session(self, session_id: str, *, deadline: float) -> SessionInfo:
         """One session by its id; never by listing again."""
@@ -118,21 +118,15 @@ class Browserbase(Provider):
 
     def zip_source(self, session_id: str) -> ZipSource:
         """The zip of everything that was downloaded."""
-        what = f"session {session_id}"
         url = f"{self.transport.base_url}/v1/sessions/{quote(session_id, safe='')}/downloads"
-        location = Location(Target(url, what, authorised=True, headers={"accept": "application/zip"}))
+        headers = {"accept": "application/zip"}
+        location = Location(Target(url, f"session {session_id}", authorised=True, headers=headers))
 
         async def locate(_deadline: float) -> Location:
             self.need_key()
             return location
 
-        return ZipSource(
-            self.transport,
-            what=what,
-            locate=locate,
-            explain=lambda answer: self.refusal(answer, what),
-            wall=self._around.wall,
-        )
+        return self.archive_at(session_id, locate)
 
     async def _files(self, session_id: str, deadline: float) -> FileSource:
         what = f"session {session_id}"

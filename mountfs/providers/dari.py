@@ -23,7 +23,7 @@ from pydantic import AfterValidator, Field
 from mountfs.errors import ListingTooLarge, ListingUnsupported, RequestRefused, ServiceError
 from mountfs.model import SessionInfo, Shape, Span
 from mountfs.providers.base import Options, Provider
-from mountfs.providers.reading import Fields, Record, records, session_of, sessions_of, text
+from mountfs.providers.reading import Fields, Record, records, session_of, text
 from mountfs.providers.sources import Explain, Location, Opening, ZipSource
 from mountfs.transport import Answer, Body, Question, Refused, Target, Transport
 
@@ -91,7 +91,7 @@ class Dari(Provider):
         question = Question("/v1/sessions", "the list of sessions", too_large=ListingTooLarge)
         answer = await self.transport.ask(question, deadline=deadline)
         if answer.status not in NO_SUCH_ROUTE:
-            return self._read_list(answer, question.what)
+            return await self._read_list(answer, question.what)
         found = await self._agents(deadline)
         rows: list[tuple[SessionInfo, ...]] = [()] * len(found)
         failures: list[ServiceError] = []
@@ -138,13 +138,13 @@ class Dari(Provider):
         answer = await self.transport.ask(question, deadline=deadline)
         if answer.status in NO_SUCH_ROUTE:  # the agent went away in between
             return ()
-        return self._read_list(answer, question.what)
+        return await self._read_list(answer, question.what)
 
-    def _read_list(self, answer: Answer, what: str) -> tuple[SessionInfo, ...]:
+    async def _read_list(self, answer: Answer, what: str) -> tuple[SessionInfo, ...]:
         found = records(self.expect(answer, what), "sessions", "data", "items")
         if found is None:
             raise self.malformed(what)
-        return tuple(sessions_of(found, FIELDS))
+        return await self.read_sessions(found, FIELDS)
 
     async def session(self, session_id: str, *, deadline: float) -> SessionInfo:
         """One session by its id."""

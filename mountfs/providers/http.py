@@ -48,12 +48,13 @@ from mountfs.providers.language import (
     Paging,
     Request,
     StatusCodes,
+    Template,
     Words,
     fill,
     fill_value,
     pick,
 )
-from mountfs.providers.reading import Fields, Record, records, session_of, sessions_of
+from mountfs.providers.reading import Fields, Record, records, session_of
 from mountfs.providers.sources import Location, ZipSource
 from mountfs.transport import Answer, Auth, NetworkSettings, Question, Service, Surroundings, Target
 
@@ -68,7 +69,7 @@ class HttpOptions(Options):
 
     archive: Archive = Field(description="how a session's zip is had")
     auth_header: HeaderName = Field(default="Authorization", description='"" for a service without keys')
-    auth_template: str = Field(default="Bearer {key}", description="the header's value")
+    auth_template: Template = Field(default="Bearer {key}", description="the header's value")
     listing: Listing | None = Field(default=None, description="the list of sessions, where there is one")
     one: One | None = Field(default=None, description="the question about one session, where there is one")
     fields: Facts = Field(default=Facts(), description="where a session's record holds what")
@@ -153,7 +154,7 @@ class Http(Provider):
                 f"{self.name}: the list of sessions has no end in {len(found)} sessions",
                 advice=f"narrow it by [providers.{self.name}.listing] query",
             )
-        return tuple(map(self._final, sessions_of(map(_with_text_ids, found), self._fields)))
+        return tuple(map(self._final, await self.read_sessions(found, self._fields)))
 
     async def _list_page(self, listing: Listing, added: dict[str, str], deadline: float) -> Answer:
         what = "the list of sessions"
@@ -200,13 +201,7 @@ class Http(Provider):
         """In the form that is configured."""
         what = f"session {session_id}"
         locate = self._minted if self.options.archive.form == "signed" else self._direct
-        return ZipSource(
-            self.transport,
-            what=what,
-            locate=partial(locate, session_id, what),
-            explain=partial(self.refusal, what=what),
-            wall=self._around.wall,
-        )
+        return self.archive_at(session_id, partial(locate, session_id, what))
 
     async def _direct(self, session_id: str, what: str, _deadline: float) -> Location:
         self.need_key()
@@ -272,14 +267,6 @@ def _meanings(codes: StatusCodes) -> dict[int, Meaning]:
         (codes.throttled, Meaning(Throttled, "fewer requests at once, or wait a while")),
     )
     return {code: meaning for chosen, meaning in rows for code in chosen}
-
-
-def _with_text_ids(record: Record) -> Record:
-    """Numbers are ids too (GitHub, GitLab)."""
-    return {
-        name: str(value) if isinstance(value, int) and not isinstance(value, bool) and "id" in name.lower() else value
-        for name, value in record.items()
-    }
 
 
 def _first_page(paging: Paging | None) -> dict[str, str]:

@@ -20,7 +20,7 @@ from mountfs.errors import ListingTooLarge, ListingUnsupported, NotReady
 from mountfs.model import Phase, SessionInfo
 from mountfs.providers.base import Provider
 from mountfs.providers.expiry import expiry
-from mountfs.providers.reading import Fields, Record, records, sessions_of, time
+from mountfs.providers.reading import Fields, Record, records, time
 from mountfs.providers.sources import Location, ZipSource
 from mountfs.transport import NetworkSettings, Question, Surroundings, Target
 
@@ -67,7 +67,7 @@ class Kaizen(Provider):
         found = records(self.expect(answer, question.what), *ENVELOPES)
         if found is None:
             raise self.malformed(question.what)
-        return tuple(sessions_of(sorted(found, key=_started, reverse=True), FIELDS))
+        return await self.read_sessions(sorted(found, key=_started, reverse=True), FIELDS)
 
     async def session(self, session_id: str, *, deadline: float) -> SessionInfo:
         """Asks for the archive's URL: there is no other question about one session."""
@@ -83,15 +83,8 @@ class Kaizen(Provider):
 
     def zip_source(self, session_id: str) -> ZipSource:
         """The archive behind a signed URL, minted when it is first opened."""
-        what = f"session {session_id}"
-        return ZipSource(
-            self.transport,
-            what=what,
-            locate=partial(self._mint, session_id),
-            explain=partial(self.refusal, what=what),
-            wall=self._around.wall,
-            location=self._minted.pop(session_id, None),
-        )
+        known = self._minted.pop(session_id, None)
+        return self.archive_at(session_id, partial(self._mint, session_id), location=known)
 
     async def _mint(self, session_id: str, deadline: float) -> Location:
         self.need_key()

@@ -44,6 +44,7 @@ def _template(text: str) -> str:
 
 Pointer = Annotated[str, AfterValidator(_pointer)]
 UrlPath = Annotated[str, AfterValidator(_path)]
+Template = Annotated[str, AfterValidator(_template)]
 HeaderName = Annotated[str, AfterValidator(_header)]
 Words = Annotated[tuple[str, ...], Field(strict=False)]
 Codes = Annotated[tuple[Annotated[int, Field(ge=100, le=499)], ...], Field(strict=False)]

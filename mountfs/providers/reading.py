@@ -6,7 +6,7 @@ Concurrency: pure functions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from mountfs.model import Phase, SessionInfo
@@ -50,9 +50,15 @@ def time(record: Record, names: Iterable[str]) -> float | None:
     return next((value for name in names if (value := moment(record.get(name))) is not None), None)
 
 
+def _identifier(record: Record, names: Iterable[str]) -> str:
+    """The first of these fields that holds an id. Some services number theirs (GitHub, GitLab)."""
+    values = (record.get(name) for name in names)
+    return next((str(value) for value in values if value and isinstance(value, str | int) and value is not True), "")
+
+
 def session_of(record: Record, fields: Fields, session_id: str | None = None) -> SessionInfo | None:
     """What a record says of its session; None where it has no id that we accept. ``session_id``: known already."""
-    name = session_id or text(record, fields.id)
+    name = session_id or _identifier(record, fields.id)
     if SESSION_ID.fullmatch(name) is None:
         return None
     status = text(record, fields.status)
@@ -67,11 +73,11 @@ def session_of(record: Record, fields: Fields, session_id: str | None = None) ->
     )
 
 
-def sessions_of(found: Iterable[Record], fields: Fields) -> Iterator[SessionInfo]:
+def sessions_of(found: Iterable[Record], fields: Fields) -> tuple[SessionInfo, ...]:
     """Every session once, the first record of each id winning."""
-    seen = set()
+    seen: dict[str, SessionInfo] = {}
     for record in found:
         info = session_of(record, fields)
-        if info is not None and info.id not in seen:
-            seen.add(info.id)
-            yield info
+        if info is not None:
+            seen.setdefault(info.id, info)
+    return tuple(seen.values())

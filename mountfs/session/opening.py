@@ -126,17 +126,32 @@ class Opening:
     async def _ranged(self, source: ZipSource, body: Body, total: int) -> Snapshot:
         name = version_name(body.validator, total)
         kept = await self._keep(name)
+        archive = self._archive(kept, source, total, body.validator)
         try:
-            await self.shop.workers.disk(kept.set_length, total)
-            archive = self._archive(kept, source, total, body.validator)
-            parts = [chunk async for chunk in body]
-            data = b"".join(parts)
+            await archive.on_disk(kept.set_length, total)
+            data = await self._tail(body)
             self.progress.bytes += len(data)
             await archive.put(body.start, data)
+            rest = Span(body.start + len(data), total)
+            if rest.size:  # it broke off: gone on with as any other transfer is
+                await archive.ensure(rest)
+                data += await archive.read(rest)
             return await self._build(archive, name, tail=(body.start, data))
         except BaseException:
-            kept.close()
+            archive.close()
             raise
+
+    @staticmethod
+    async def _tail(body: Body) -> bytes:
+        """What comes of the archive's end; less than was announced where it breaks off."""
+        parts: list[bytes] = []
+        try:
+            async for chunk in body:
+                parts.append(chunk)
+        except (ServiceFailed, DeadlineExceeded) as exc:
+            if exc.status is not None:
+                raise
+        return b"".join(parts)
 
     async def _whole(self, source: ZipSource, body: Body) -> Snapshot:
         """Streams the archive into a file of its own, then reads its directory."""
@@ -144,15 +159,17 @@ class Opening:
         strong = body.validator.strong and body.total is not None and not body.encoded
         name = version_name(body.validator, body.total or 0) if strong else secrets.token_hex(16)
         kept = await self._keep(name)
+        close = kept.close
         try:
             total = await self.download.run(source, body, kept, strong=strong)
             archive = self._archive(kept, source if strong else None, total, body.validator)
+            close = archive.close  # not while its transfers are at work on the file
             return await self._build(archive, name, whole=True)
         except BaseException:
             if not strong:
                 with trio.CancelScope(shield=True):
                     await self.shop.workers.disk(self.shop.store.drop, kept)
-            kept.close()
+            close()
             raise
 
     async def _keep(self, name: str) -> Kept:
@@ -174,6 +191,7 @@ class Opening:
         kept = await self.shop.workers.disk(self.shop.store.find, self.address, name)
         if kept is None:
             return None
+        close = kept.close
         try:
             meta = kept.facts
             validator = Validator(*(meta.get(part) for part in ("etag", "last_modified", "version")))
@@ -185,14 +203,15 @@ class Opening:
                 return None
             zipped = source if isinstance(source, ZipSource) else None
             archive = self._archive(kept, zipped, kept.length, validator)
+            close = archive.close
             whole = bool(meta.get("whole"))
             return await self._build(archive, name, whole=whole, fetched=meta["fetched"], digest=meta["digest"])
-        except MountfsError:
-            kept.close()
-            raise
         except (KeyError, TypeError, ValueError):
-            kept.close()
+            close()
             return None
+        except BaseException:
+            close()
+            raise
 
     # -- common --------------------------------------------------------------------------------------------------
 
@@ -232,7 +251,7 @@ class Opening:
         )
         for reason, count in {**directory.remarks.counts, **namespace.remarks.counts}.items():
             log.info("%s: %d members: %s", self.label, count, reason)
-        found = await workers.cpu(directory.digest) if big else directory.digest()
+        found = await workers.cpu(directory.checksum) if big else directory.checksum()
         if digest is not None and found.hex() != digest:
             await workers.disk(self.shop.store.drop, archive.kept)
             raise CacheDamaged(f"{self.label}: the directory in the cache is not the one that was kept")
@@ -259,7 +278,6 @@ class Opening:
             content,
             self.numbering,
             archive.validator,
-            found,
             fetched,
             whole,
             archive.total,
@@ -324,10 +342,7 @@ class Opening:
             failed=lambda index, error: self.failed(name, index, error),
         )
         size = sum(file.size for file in table.files)
-        digest = bytes.fromhex(name)
-        return Snapshot(
-            name, table.members, namespace, content, self.numbering, Validator(), digest, fetched, False, size
-        )
+        return Snapshot(name, table.members, namespace, content, self.numbering, Validator(), fetched, False, size)
 
 
 def version_name(validator: Validator, total: int) -> str:

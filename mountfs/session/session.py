@@ -286,16 +286,20 @@ class Session:
             log.warning("%s: could not be refreshed, the old contents are shown: %s", self.label, exc)
             self.belief = Belief(State.LIVE, trio.current_time() + self.around.freshness.live)
             return
-        if self.current is not None and new.digest == self.current.digest and not self._moved(self.current, new):
+        current = self.current
+        if current is not None and await self._same(current, new):
             new.close()
-            self._believe(self.current)
+            self._believe(current)
         else:
             self._show(new)
 
-    @staticmethod
-    def _moved(old: Snapshot, new: Snapshot) -> bool:
-        """Equal directories, but under another version: a snapshot that still needs ranges must use the new one's."""
-        return old.name != new.name and not old.whole
+    async def _same(self, current: Snapshot, new: Snapshot) -> bool:
+        """Whether what is shown can stay: the same version, or a whole archive with the same members. (One that still
+        needs ranges must be shown under its new version: the old one's are not to be had any more.)"""
+        if current.name == new.name:
+            return True
+        ranged = not current.whole and not self._is_file_list(current)
+        return not ranged and await self.around.shop.workers.cpu(current.same_members, new)
 
     def _show(self, new: Snapshot, *, phase_known: bool = False) -> None:
         """``new`` is current from now on; the old one lives on for those who have it open."""

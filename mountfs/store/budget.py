@@ -25,7 +25,7 @@ T = TypeVar("T")
 _SIZE = 8
 _SLACK_SHARE = 20
 _SLACK_MAX = 64 << 20
-"""Eviction frees 5 % of what there is (at most 64 MiB) beyond what is needed: not every write shall look for victims."""
+"""Eviction frees 5 % of what there is (at most 64 MiB) beyond what is needed, so that few writes look for victims."""
 
 _FUTILE_SECONDS = 1.0
 """After a search that freed nothing, the next is this much later: a full cache in use must not cost a walk a write."""

@@ -12,10 +12,9 @@ import hmac
 import logging
 import os
 import secrets
-import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -23,11 +22,12 @@ from mountfs.errors import CacheDamaged, CacheFull
 from mountfs.store import disk
 from mountfs.store.about import About, Address, Facts, shelf
 from mountfs.store.budget import Budget, Ledger
-from mountfs.store.eviction import Evictor, take_away
-from mountfs.store.opening import Services, memory_files, open_snapshot, read_about
+from mountfs.store.eviction import Evictor
+from mountfs.store.opening import Services, read_about
 from mountfs.store.place import SALT_SIZE, Place
-from mountfs.store.records import SessionRecord, current_snapshots, list_records
+from mountfs.store.records import SessionRecord, Shelves, current_snapshots
 from mountfs.store.snapshot import Snapshot
+from mountfs.store.table import Table
 
 _log = logging.getLogger(__name__)
 
@@ -90,15 +90,13 @@ class Store:
             evict=self._evictor.free,
             clock=clock,
         )
-        self._memory = Budget(
-            Ledger(""), self._place.directory, max_size=memory, min_free=0, evict=lambda _size: 0, clock=clock
-        )
         self._clock = clock
+        self._memory = self._memory_budget(memory)
         # An unknown boot gets a name of its own: then nothing another run left unsynced is believed.
         self._services = Services(self._place, self._budget, wall, boot_id() or secrets.token_hex(16))
         self._salt: bytes | None = None
-        self._mutex = threading.Lock()
-        self._open: dict[str, Snapshot] = {}
+        self._shelves = Shelves(self._place)
+        self._table = Table(self._services)
         self._rescan_at = float("-inf")
         self._quiet: dict[str, tuple[int, float]] = {}
         self._logged = ""
@@ -124,11 +122,7 @@ class Store:
 
     def close(self) -> None:
         """Close every snapshot and give up this process's tmp directory."""
-        with self._mutex:
-            snapshots = list(self._open.values())
-            self._open.clear()
-        for snapshot in snapshots:
-            snapshot.shut()
+        self._table.close_all()
         self._place.close()
         self._ledger.close()
 
@@ -144,10 +138,8 @@ class Store:
     def maintain(self) -> None:
         """Housekeeping, to be called about every half second: records uses, brings to the disk what is written no
         more, corrects the total, holds the bound, and logs when the disk begins or ceases to refuse."""
-        with self._mutex:
-            for snapshot in self._open.values():
-                snapshot.record_use()
         self._sync_one()
+        self._table.record_use()
         self._log_trouble()
         if self._ledger.lost():
             self._recover()
@@ -188,8 +180,8 @@ class Store:
         return SessionRecord(self._place, self._budget, address)
 
     def sessions(self, content_key: str, account: str) -> list[tuple[str, Facts]]:
-        """(session id, facts) of every session with a record, in no order."""
-        return list_records(self._place, shelf(content_key, account))
+        """(session id, facts) of every session with a record, in no order; not to be changed."""
+        return self._shelves.list(shelf(content_key, account))
 
     # -- snapshots -----------------------------------------------------------------------------------------------
 
@@ -197,7 +189,7 @@ class Store:
         """Open a snapshot, making it if need be. Two openings in one process give the same object; each needs its
         own ``close``. Where the disk refuses, it lives in memory: see ``ephemeral``."""
         try:
-            snapshot = self._open_snapshot(self._fresh(address, name), create=True)
+            snapshot = self._table.open(self._fresh(address, name), create=True)
         except CacheFull:
             snapshot = None
         return snapshot or self.ephemeral(address, name)
@@ -206,26 +198,18 @@ class Store:
         """Open a snapshot if it is there and can be opened."""
         return self._find(self._fresh(address, name))
 
-    def ephemeral(self, address: Address, name: str) -> Snapshot:
-        """A snapshot in memory. All of them together hold ``memory`` bytes, then writing is ``CacheFull``. It keeps
-        no members, nobody else finds it, and it is gone with its ``close``. ``CacheFull`` if even that fails."""
-        with disk.writing("a snapshot in memory"):
-            snapshot = Snapshot(
-                replace(self._services, budget=self._memory),
-                memory_files(),
-                self._fresh(address, name),
-                close=self._close_snapshot,
-            )
-        snapshot.users = 1
-        return snapshot
+    def ephemeral(self, address: Address, name: str, limit: int | None = None) -> Snapshot:
+        """A snapshot in memory. It keeps no members, nobody else finds it, and it is gone with its ``close``.
+
+        ``limit``: bytes it may hold; None: it shares ``memory`` with all the others. Beyond that writing is
+        ``CacheFull``, as is this call if there is no memory at all.
+        """
+        budget = self._memory if limit is None else self._memory_budget(limit)
+        return self._table.open_in_memory(self._fresh(address, name), budget)
 
     def drop(self, snapshot: Snapshot) -> None:
         """What it holds is wrong: the next opening starts afresh. Those who have it open keep it until they close."""
-        with self._mutex:
-            if self._open.get(snapshot.key) is snapshot:
-                del self._open[snapshot.key]
-        if snapshot.attached():
-            self._budget.charge(-take_away(self._place, os.path.join(self._place.snapshots, snapshot.key)))
+        self._table.drop(snapshot)
 
     # -- the verbs of ``mountfs cache`` --------------------------------------------------------------------------
 
@@ -288,41 +272,18 @@ class Store:
 
     # -- inside --------------------------------------------------------------------------------------------------
 
+    def _memory_budget(self, limit: int) -> Budget:
+        return Budget(
+            Ledger(""), self._place.directory, max_size=limit, min_free=0, evict=lambda _size: 0, clock=self._clock
+        )
+
     def _fresh(self, address: Address, name: str) -> About:
         return About(address.shelf, address.session_id, name, dirty_boot=self._services.boot_id)
 
     def _find(self, about: About) -> Snapshot | None:
         with contextlib.suppress(CacheFull):
-            return self._open_snapshot(about, create=False)
+            return self._table.open(about, create=False)
         return None
-
-    def _open_snapshot(self, about: About, *, create: bool) -> Snapshot | None:
-        """``about``: the description if it has to be made, and its address in any case."""
-        with self._mutex:
-            snapshot = self._open.get(about.key)
-            if snapshot is None or not snapshot.attached():
-                found = open_snapshot(self._services, about, create=create)
-                if found is None:
-                    return None
-                files, about = found
-                try:
-                    with disk.writing("a snapshot"):
-                        snapshot = Snapshot(self._services, files, about, close=self._close_snapshot)
-                except CacheFull:
-                    files.close()
-                    raise
-                self._open[about.key] = snapshot
-            snapshot.users += 1
-            return snapshot
-
-    def _close_snapshot(self, snapshot: Snapshot) -> None:
-        with self._mutex:
-            snapshot.users -= 1
-            if snapshot.users:
-                return
-            if self._open.get(snapshot.key) is snapshot:
-                del self._open[snapshot.key]
-            snapshot.shut()
 
     def _describe(self, key: str) -> About | None:
         with contextlib.suppress(OSError, CacheDamaged):
@@ -348,24 +309,21 @@ class Store:
     def _sync_one(self) -> None:
         """Sync one snapshot that has not been written to for a while; fsync may take its time, so only one a call."""
         now = self._clock()
-        with self._mutex:
-            unsynced = {key: snapshot.changes for key, snapshot in self._open.items() if snapshot.changes}
-            self._quiet = {
-                key: seen if (seen := self._quiet.get(key, (0, now)))[0] == changes else (changes, now)
-                for key, changes in unsynced.items()
-            }
-            due = [key for key, (_changes, since) in self._quiet.items() if now - since >= _QUIET_SECONDS]
-            if not due:
-                return
-            self._quiet[due[0]] = (self._quiet[due[0]][0], now)
-            snapshot = self._open[due[0]]
-            snapshot.users += 1
-        try:
-            snapshot.mark_synced()
-        except CacheFull as error:
-            _log.info("session %s is not synced: %s", snapshot.session_id, error)
-        finally:
-            snapshot.close()
+        changes = self._table.changes()
+        self._quiet = {
+            key: seen if (seen := self._quiet.get(key, (0, now)))[0] == count else (count, now)
+            for key, count in changes.items()
+        }
+        due = next((key for key, (_count, since) in self._quiet.items() if now - since >= _QUIET_SECONDS), None)
+        if due is None:
+            return
+        self._quiet[due] = (changes[due], now)
+        with self._table.borrow(due) as snapshot:
+            if snapshot is not None:
+                try:
+                    snapshot.mark_synced()
+                except CacheFull as error:
+                    _log.info("session %s is not synced: %s", snapshot.session_id, error)
 
     def _log_trouble(self) -> None:
         trouble = self._budget.trouble

@@ -20,6 +20,7 @@ import functools
 import os
 import stat
 import struct
+import sys
 from collections.abc import Iterator
 
 from mountfs.errors import CacheFull
@@ -38,7 +39,11 @@ _FLOCK = "hhqqi0q"
 
 PAGE = 4096
 
-_CHUNK = 1 << 18
+_STATFS_SIZE = 256
+"""Bytes, with room to spare, of struct statfs (statfs(2)); it begins with the file system's magic number, a long."""
+
+_MEMORY_FILE_SYSTEMS = frozenset({0x01021994, 0x858458F6})
+"""TMPFS_MAGIC, RAMFS_MAGIC (linux/magic.h)."""
 
 _KEEP_SIZE, _PUNCH_HOLE = 0x01, 0x02
 
@@ -110,11 +115,12 @@ def write_all(fd: int, data: bytes | memoryview, offset: int) -> None:
 
 def read_all(fd: int, start: int = 0, stop: int = 1 << 62) -> bytes:
     """The bytes [start, stop) as far as the file has them, by pread, leaving its position alone."""
-    chunks = []
-    while start < stop and (chunk := os.pread(fd, min(_CHUNK, stop - start), start)):
-        chunks.append(chunk)
-        start += len(chunk)
-    return b"".join(chunks)
+    # Asking for the exact size spares a large buffer: for the record of a session that is most of the time.
+    stop = min(stop, os.fstat(fd).st_size)
+    data = b""
+    while start + len(data) < stop and (more := os.pread(fd, stop - start - len(data), start + len(data))):
+        data = data + more if data else more
+    return data
 
 
 def disk_size(status: os.stat_result) -> int:
@@ -131,6 +137,14 @@ def punch_hole(fd: int, start: int, stop: int) -> bool:
     """Give the file's bytes [start, stop) back to the disk; they read as zero. False where that cannot be done."""
     size = ctypes.c_longlong(stop - start)
     return stop > start and _libc().fallocate(fd, _KEEP_SIZE | _PUNCH_HOLE, ctypes.c_longlong(start), size) == 0
+
+
+def in_memory(fd: int) -> bool:
+    """Whether the file lies on a tmpfs (a memfd does): no disk is waited for, though RWF_NOWAIT is not known there."""
+    state = ctypes.create_string_buffer(_STATFS_SIZE)
+    if _libc().fstatfs(fd, state):
+        return False
+    return int.from_bytes(state.raw[: ctypes.sizeof(ctypes.c_long)], sys.byteorder) in _MEMORY_FILE_SYSTEMS
 
 
 def tree_size(path: str) -> int:

@@ -46,6 +46,8 @@ def read_at_once(fd: int, offset: int, size: int) -> bytes | None:
     try:
         count = os.preadv(fd, [buffer], offset, os.RWF_NOWAIT)
     except OSError as error:
+        if error.errno == errno.EOPNOTSUPP and disk.in_memory(fd):
+            return data if len(data := os.pread(fd, size, offset)) == size else None
         if error.errno in _WOULD_WAIT:
             return None
         raise CacheDamaged(f"the cache cannot be read: {error.strerror or error}") from error

@@ -2,6 +2,8 @@
 
 A record is not synced: after a power cut it is the new one, the old one, or does not parse and so does not exist.
 
+A record is saved by a rename, and a rename changes its directory's mtime: that tells whether a shelf has changed.
+
 Concurrency: thread-safe and shared between processes; the last save wins. Blocking.
 """
 
@@ -10,7 +12,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from mountfs.errors import CacheFull
@@ -18,6 +21,9 @@ from mountfs.store import disk
 from mountfs.store.about import VERSION, Address, Facts, record_name, snapshot_key
 from mountfs.store.budget import Budget
 from mountfs.store.place import Place
+
+_FRESH_NS = 2_000_000_000
+"""Two changes within one tick of a file system's clock have one mtime: ticks are up to 10 ms, on some disks 2 s."""
 
 
 def read_record(path: str) -> dict[str, Any] | None:
@@ -27,7 +33,7 @@ def read_record(path: str) -> dict[str, Any] | None:
     except OSError:
         return None
     try:
-        wrapper = json.loads(os.read(fd, 1 << 20))
+        wrapper = json.loads(disk.read_all(fd))
     except (OSError, ValueError):
         return None
     finally:
@@ -88,15 +94,37 @@ class SessionRecord:
         return self._place.save(self._path, data)
 
 
-def list_records(place: Place, shelf: str) -> list[tuple[str, Facts]]:
-    """(session id, facts) of every record on a shelf, in no order."""
-    found = []
-    with contextlib.suppress(OSError), os.scandir(os.path.join(place.records, shelf)) as items:
+class Shelves:
+    """Every record of a shelf at once, from memory while nothing was saved there: 10,000 take 0.1 s to read."""
+
+    def __init__(self, place: Place, time_ns: Callable[[], int] = time.time_ns) -> None:
+        self._place = place
+        self._time_ns = time_ns
+        self._known: dict[str, tuple[int, list[tuple[str, Facts]]]] = {}
+
+    def list(self, shelf: str) -> list[tuple[str, Facts]]:
+        """(session id, facts) of every record, in no order; not to be changed."""
+        path = os.path.join(self._place.records, shelf)
+        try:
+            changed = os.stat(path).st_mtime_ns
+        except OSError:
+            return []
+        known = self._known.get(shelf)
+        if known is not None and known[0] == changed:
+            return known[1]
+        found = list(_read_all(path))
+        # A save right after ours may bear the same time: what is as fresh as that is read again next time.
+        if self._time_ns() - changed > _FRESH_NS:
+            self._known[shelf] = (changed, found)
+        return found
+
+
+def _read_all(path: str) -> Iterator[tuple[str, Facts]]:
+    with contextlib.suppress(OSError), os.scandir(path) as items:
         for item in items:
             wrapper = read_record(item.path)
             if wrapper is not None:
-                found.append((wrapper["id"], wrapper["facts"]))
-    return found
+                yield wrapper["id"], wrapper["facts"]
 
 
 def current_snapshots(place: Place) -> Iterator[str]:

@@ -23,11 +23,15 @@ from mountfs.model import Span
 from mountfs.store import disk
 from mountfs.store.about import About, Facts
 from mountfs.store.blocks import BLOCK, BlockMap
+from mountfs.store.budget import Budget
 from mountfs.store.claims import Claim
 from mountfs.store.members import MemberFile, Spool, read_at_once, read_exactly
 from mountfs.store.opening import Files, Services
 from mountfs.store.place import sync_directory
 from mountfs.store.trust import Trust
+
+_USE_SECONDS = 60.0
+"""How much of its use a snapshot may lose in a crash."""
 
 _MAP_END = 1 << 60
 """Beyond the last block of any archive."""
@@ -36,12 +40,21 @@ _MAP_END = 1 << 60
 class Snapshot:
     """Made by ``Store.snapshot``; in use until as many ``close`` calls have come as openings."""
 
-    def __init__(self, services: Services, files: Files, about: About, *, close: Callable[[Snapshot], None]) -> None:
-        """Takes over ``files``. OSError if the map cannot be read; then they stay the caller's."""
+    def __init__(
+        self,
+        services: Services,
+        files: Files,
+        about: About,
+        *,
+        budget: Budget,
+        close: Callable[[Snapshot], None],
+    ) -> None:
+        """Takes over ``files``. ``budget``: of the archive's bytes; members are always on the disk's budget. OSError
+        if the map cannot be read; then the files stay the caller's."""
         self.key = about.key
         self.users = 0
         self._services = services
-        self._budget = services.budget
+        self._budget = budget
         self._close = close
         self._lock = threading.Lock()
         self._last_use = services.wall()
@@ -224,14 +237,14 @@ class Snapshot:
         """A file for member ``index`` to be inflated into. ``CacheFull`` if it cannot be made."""
         return Spool(
             self._services.place,
-            self._budget,
+            self._services.budget,
             publish=lambda path: self._publish(path, index),
             wall=self._services.wall,
         )
 
     def drop_member(self, index: int) -> None:
         """Remove the finished member ``index``; whoever has it open keeps reading."""
-        self._budget.charge(-disk.remove_file(f"m.{index}", dir_fd=self._dir_fd))
+        self._services.budget.charge(-disk.remove_file(f"m.{index}", dir_fd=self._dir_fd))
 
     def mark_verified(self, index: int) -> None:
         """Remember, over restarts, that member ``index`` of a suspect snapshot passed its CRC."""
@@ -253,12 +266,18 @@ class Snapshot:
         False if bytes were being written meanwhile, here or by another process: call again later. Takes as long as
         the disk needs. ``CacheFull`` if the disk fails.
         """
+        self._use_recorded = 0.0  # replacing meta will set its mtime
         return self.attached() and self._trust.declare_synced(self._sync)
 
-    def record_use(self, interval: float = 60.0) -> None:
-        """Write the time of the last use to disk, at most once every ``interval`` seconds."""
-        if self._dir_fd >= 0 and self._last_use - self._use_recorded >= interval:
-            self._use_recorded = self._last_use
+    @property
+    def use_due(self) -> bool:
+        """Whether the last use is long enough after the last one that was written down."""
+        return self._last_use - self._use_recorded >= _USE_SECONDS
+
+    def record_use(self) -> None:
+        """Write the time of the last use to disk."""
+        self._use_recorded = self._last_use
+        if self._dir_fd >= 0:
             with contextlib.suppress(OSError):
                 os.utime("meta", (self._last_use, self._last_use), dir_fd=self._dir_fd)
 
@@ -277,7 +296,7 @@ class Snapshot:
     def shut(self) -> None:
         """The store's: close the files. Everybody else calls ``close``."""
         if self._data_fd >= 0:
-            self.record_use(0.0)
+            self.record_use()
             self._trust.close()
             self._files.close()
             if self._dir_fd < 0:

@@ -116,6 +116,8 @@ class Trust:
         """
         with self._lock:
             generation = self._generation
+            if not self._dirtied and self.reload().dirty_boot is None:
+                return True
             if self._writing or not self._writable:
                 return False
         with disk.writing("a snapshot to the disk"):

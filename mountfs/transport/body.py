@@ -9,16 +9,21 @@ Concurrency: one reader.
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
-from mountfs.errors import BadAnswer, ServiceFailed
+import trio
+
+from mountfs.errors import BadAnswer, ServiceError, ServiceFailed
 from mountfs.model import Validator
 from mountfs.transport.failures import CAUGHT_IN_BODY, explain_body
 
 DECODED_CHUNK = 1 << 20
 """Bytes decoded at once: a small encoded chunk must not become a thousand times its size in memory."""
+SETTLE_PATIENCE = 0.5
+"""Seconds the end of a complete body is waited for; it has nearly always come with the last bytes."""
 ENCODINGS = frozenset({"gzip", "x-gzip", "deflate"})
 
 
@@ -40,12 +45,9 @@ class Decoder:
         self._fed = True
 
     def pull(self) -> bytes:
-        """The next decoded piece, empty when more must be fed. Raises ServiceFailed on damage."""
+        """The next decoded piece, empty when more must be fed. Raises zlib.error on damage."""
         while self._waiting:
-            try:
-                piece = self._inner.decompress(self._waiting, DECODED_CHUNK)
-            except zlib.error as error:
-                raise ServiceFailed("the answer's content encoding is damaged") from error
+            piece = self._inner.decompress(self._waiting, DECODED_CHUNK)
             if self._inner.eof:  # gzip members may follow one another
                 self._waiting = self._inner.unused_data
                 if self._waiting:
@@ -107,7 +109,7 @@ class Body:
     async def __anext__(self) -> bytes:
         while not self._ended:
             if self._decoder is not None:
-                piece = self._decoder.pull()
+                piece = self._decoded(self._decoder)
                 if piece:
                     return piece
             chunk = await self._receive()
@@ -117,6 +119,12 @@ class Body:
                 return chunk
         raise StopAsyncIteration
 
+    def _decoded(self, decoder: Decoder) -> bytes:
+        try:
+            return decoder.pull()
+        except zlib.error as error:
+            raise ServiceFailed(f"{self._what}: the answer's content encoding is damaged") from error
+
     async def read(self, limit: int) -> bytes:
         """All of it. Raises BadAnswer when it is longer than ``limit`` bytes."""
         whole = bytearray()
@@ -125,6 +133,14 @@ class Body:
             if len(whole) > limit:
                 raise BadAnswer(f"{self._what}: more than {limit} bytes came")
         return bytes(whole)
+
+    async def settle(self) -> None:
+        """For whoever opened it: if every announced byte has come, takes the end of the message too, so that the
+        connection can be used again. Readers stop at their last byte, and do not ask for the end."""
+        if self._ended or self._left != 0:
+            return
+        with trio.move_on_after(SETTLE_PATIENCE, shield=True), contextlib.suppress(ServiceError):
+            await self._receive()
 
     async def _receive(self) -> bytes:
         try:

@@ -36,7 +36,7 @@ class Breaker:
         return self._cause
 
     def admit(self, now: float) -> ServiceError | None:
-        """None: send it (open: as the probe). Else the error to raise instead, not shared with anybody."""
+        """None: send it (open: as the probe). Else why not: what ``failed`` was told, a copy of its own."""
         if not self.open or self._cause is None:
             return None
         if now - self._probed >= PROBE_EVERY:
@@ -45,7 +45,8 @@ class Breaker:
         return self._cause.again()
 
     def failed(self, request: float, cause: ServiceError, now: float) -> None:
-        """The service was not reached by an attempt of the request with this deadline."""
+        """The service was not reached by an attempt of the request with this deadline. ``cause`` will be given to
+        other requests, so its words are about the service alone."""
         self._cause = cause
         if not self.open:
             self._failing.add(request)

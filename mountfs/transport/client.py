@@ -44,13 +44,25 @@ from mountfs.transport.messages import (
 from mountfs.transport.quiet import silence
 from mountfs.transport.rules import HostRules
 from mountfs.transport.scrub import error_text, scrub, store_code
-from mountfs.transport.sender import Arrival, AttemptFailed, Call, Hop, Line, NetworkSettings, Sender, Surroundings
+from mountfs.transport.sender import (
+    Arrival,
+    AttemptFailed,
+    Call,
+    Hop,
+    Line,
+    NetworkSettings,
+    Sender,
+    Surroundings,
+    discard,
+)
 from mountfs.transport.statistics import Statistics
 
 ERROR_BODY = 64 << 10
 """Bytes of an error's body that are looked at."""
 ERROR_PATIENCE = 3.0
 """Seconds its words are waited for."""
+CLOSE_PATIENCE = 3.0
+"""Seconds closing may take: a send that is stuck must not hold up the end."""
 PARSE_IN_THREAD = 128 << 10
 """Bytes of JSON above which parsing (about 10 ms a MiB) leaves the loop."""
 USER_AGENT = "mountfs"
@@ -89,6 +101,7 @@ class Transport:
             limiter=trio.CapacityLimiter(RESOLVER_THREADS),
             accepts=self._rules.accepts_address,
             proxies=self._around.proxies,
+            resolve=self._around.resolve,
             keep=self._settings.max_connections,
         )
 
@@ -101,7 +114,7 @@ class Transport:
 
     async def aclose(self) -> None:
         """Closes every connection; transfers under way end with an error."""
-        with trio.CancelScope(shield=True):
+        with trio.move_on_after(CLOSE_PATIENCE, shield=True):
             await self._questions.http.aclose()
             await self._transfers.http.aclose()
 
@@ -172,12 +185,13 @@ class Transport:
             if len(text) <= PARSE_IN_THREAD:
                 return json.loads(text)
             return await trio.to_thread.run_sync(json.loads, text, abandon_on_cancel=True, limiter=self._threads)
-        except (ValueError, RecursionError) as error:
-            raise BadAnswer(
-                f"{call.what}: the service answered something that is not JSON",
-                advice="check base_url: this may be a web page's address",
-                status=200,
-            ) from error
+        except (ValueError, RecursionError):
+            pass  # not the cause of ours: a JSONDecodeError keeps the whole text, credentials and all
+        raise BadAnswer(
+            f"{call.what}: the service answered something that is not JSON",
+            advice="check base_url: this may be a web page's address",
+            status=200,
+        )
 
     # -- archive bytes -------------------------------------------------------------------------------------------
 
@@ -212,7 +226,7 @@ class Transport:
             except BaseException:
                 self._transfers.places.release()
                 if arrival is not None:
-                    await arrival.response.aclose()
+                    await discard(arrival.response)
                 raise
 
         arrival, body = await self._sender.persist(call, attempt)
@@ -222,6 +236,7 @@ class Transport:
         finally:
             self._sender.counters.transfers -= 1
             self._transfers.places.release()
+            await body.settle()
             await arrival.response.aclose()
 
     def _url(self, target: Target, call: Call) -> httpx.URL:

@@ -25,6 +25,8 @@ from mountfs.transport.proxies import Proxies, Proxy
 
 KEEPALIVE = 60.0
 """Seconds an idle connection is kept: httpx's 5 s would pay TLS again at nearly every command a person types."""
+CLOSE_PATIENCE = 3.0
+"""Seconds closing one connection may take."""
 RESOLVER_THREADS = 4
 ATTEMPT_DELAY = 0.25
 """Seconds before the next address is tried beside the last (RFC 8305 §5)."""
@@ -32,6 +34,7 @@ READ_SIZE = 256 << 10
 """Bytes read from a socket at once; httpcore asks for 64 KiB, which costs four times the system calls."""
 
 AcceptsAddress = Callable[[str, str], bool]
+Resolve = Callable[[str, int], list[str]]
 
 
 class NameNotResolved(httpcore.ConnectError):
@@ -77,9 +80,10 @@ def _closed(stream: httpcore.AsyncNetworkStream) -> bool:
 class Backend(httpcore.AsyncNetworkBackend):
     """Resolves, judges, connects. One a pool; the limiter is shared by a provider's pools."""
 
-    def __init__(self, limiter: trio.CapacityLimiter, accepts: AcceptsAddress) -> None:
+    def __init__(self, limiter: trio.CapacityLimiter, accepts: AcceptsAddress, resolve: Resolve) -> None:
         self._limiter = limiter
         self._accepts = accepts
+        self._blocking_resolve = resolve
         self._inner = httpcore.TrioBackend()
 
     async def connect_tcp(
@@ -103,7 +107,9 @@ class Backend(httpcore.AsyncNetworkBackend):
 
     async def _resolve(self, host: str, port: int) -> list[str]:
         try:
-            rows = await trio.to_thread.run_sync(_addresses, host, port, abandon_on_cancel=True, limiter=self._limiter)
+            rows = await trio.to_thread.run_sync(
+                self._blocking_resolve, host, port, abandon_on_cancel=True, limiter=self._limiter
+            )
         except (OSError, UnicodeError) as error:
             raise NameNotResolved(f"the name cannot be resolved ({type(error).__name__})") from error
         return rows
@@ -138,7 +144,7 @@ class Backend(httpcore.AsyncNetworkBackend):
                     await loser.aclose()
 
 
-def _addresses(host: str, port: int) -> list[str]:
+def system_addresses(host: str, port: int) -> list[str]:
     """The addresses of a name, in the resolver's order of preference, none twice. Blocks: runs in a thread."""
     rows = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(row[4][0]) for row in rows))
@@ -159,9 +165,11 @@ class PooledTransport(httpx.AsyncBaseTransport):
         accepts: AcceptsAddress,
         proxies: Proxies,
         keep: int,
+        resolve: Resolve = system_addresses,
     ) -> None:
         self._tls = tls
         self._limiter = limiter
+        self._resolve = resolve
         self._proxies = proxies
         self._keep = keep
         self._direct = httpcore.AsyncConnectionPool(
@@ -169,7 +177,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
             max_connections=None,
             max_keepalive_connections=keep,
             keepalive_expiry=KEEPALIVE,
-            network_backend=Backend(limiter, accepts),
+            network_backend=Backend(limiter, accepts, resolve),
         )
         self._proxied: dict[Proxy, httpcore.AsyncConnectionPool] = {}
 
@@ -209,7 +217,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
             "max_connections": None,
             "max_keepalive_connections": self._keep,
             "keepalive_expiry": KEEPALIVE,
-            "network_backend": Backend(self._limiter, lambda _host, _address: True),
+            "network_backend": Backend(self._limiter, lambda _host, _address: True, self._resolve),
         }
         if not proxy.url.startswith("socks5"):
             return httpcore.AsyncHTTPProxy(**common)
@@ -247,7 +255,7 @@ class _Incoming(httpx.AsyncByteStream):
             raise
 
     async def aclose(self) -> None:
-        with trio.CancelScope(shield=True):
+        with trio.move_on_after(CLOSE_PATIENCE, shield=True):
             if self._chunks is not None and not self._ended:
                 await self._answer.extensions["network_stream"].aclose()
                 with contextlib.suppress(httpcore.NetworkError, httpcore.ProtocolError, StopAsyncIteration):

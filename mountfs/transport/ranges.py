@@ -13,6 +13,9 @@ from mountfs.errors import BadAnswer
 from mountfs.model import Span, Validator
 from mountfs.transport.messages import Suffix, Want
 
+LONGEST_VALIDATOR = 512
+"""Characters. Stores use some 40; what is longer is not kept for every snapshot."""
+
 _CONTENT_RANGE = re.compile(r"bytes\s+(\d{1,19})-(\d{1,19})/(\d{1,19}|\*)", re.IGNORECASE | re.ASCII)
 _UNSATISFIED = re.compile(r"bytes\s+\*/(\d{1,19})", re.IGNORECASE | re.ASCII)
 
@@ -66,9 +69,15 @@ def _covers(span: Span, total: int | None, want: Want) -> bool:
 
 def validator_of(headers: Mapping[str, str]) -> Validator:
     """What an answer says of its version. ``x-amz-version-id: null`` means an unversioned bucket."""
-    version = headers.get("x-goog-generation") or headers.get("x-amz-version-id") or None
+    version = _word(headers, "x-goog-generation") or _word(headers, "x-amz-version-id")
     return Validator(
-        etag=headers.get("etag", "").strip() or None,
-        last_modified=headers.get("last-modified", "").strip() or None,
+        etag=_word(headers, "etag"),
+        last_modified=_word(headers, "last-modified"),
         version=None if version == "null" else version,
     )
+
+
+def _word(headers: Mapping[str, str], name: str) -> str | None:
+    """A header's value, None where it is missing or could not be sent back."""
+    text = headers.get(name, "").strip()
+    return text if text and text.isascii() and text.isprintable() and len(text) <= LONGEST_VALIDATOR else None

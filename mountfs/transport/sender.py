@@ -11,12 +11,13 @@ Concurrency: many tasks on one trio loop; breakers and counters change in synchr
 
 from __future__ import annotations
 
+import contextlib
 import random
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 
 import httpx
 import trio
@@ -24,6 +25,7 @@ import trio
 from mountfs.errors import BadAnswer, DeadlineExceeded, ServiceError, Throttled
 from mountfs.transport import retries
 from mountfs.transport.breaker import Breaker
+from mountfs.transport.connect import Resolve, system_addresses
 from mountfs.transport.failures import CAUGHT, PRIVATE, explain
 from mountfs.transport.messages import Auth, Origin, origin_of
 from mountfs.transport.proxies import Proxies
@@ -31,6 +33,9 @@ from mountfs.transport.rules import HostRules
 from mountfs.transport.statistics import Counters
 
 MAX_REDIRECTS = 5
+DISCARD = 16 << 10
+DISCARD_PATIENCE = 0.5
+"""Bytes and seconds of an unwanted body that are cheaper than a new connection."""
 SLACK = 0.05
 """Seconds before a deadline from which an end counts as the deadline's."""
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -58,11 +63,13 @@ class NetworkSettings(Protocol):
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What a transport takes from outside, so that a test can give it others. ``wall``: seconds since 1970, for dates
-    in headers. ``http``: makes the way to the network of one line; None: pooled connections."""
+    in headers. ``http``: makes the way to the network of one line; None: pooled connections. ``resolve``: host and
+    port -> addresses; it blocks, and runs in a thread. ``tls``: None makes one from the system's trust store."""
 
     proxies: Proxies = field(default_factory=Proxies)
     tls: ssl.SSLContext | None = None
     http: Callable[[], httpx.AsyncBaseTransport] | None = None
+    resolve: Resolve = system_addresses
     wall: Callable[[], float] = time.time
     rng: random.Random = field(default_factory=random.Random)
 
@@ -123,12 +130,19 @@ class Arrival:
         return self.response.status_code
 
 
-def _late(call: Call) -> DeadlineExceeded:
+def _late(host: str) -> DeadlineExceeded:
     return DeadlineExceeded(
-        f"{call.what}: {call.host} gave no answer in time",
+        f"{host} gave no answer in time",
         advice="the service is slow, or every connection is in use: raise deadline or max_connections"
         " under [network], or try again",
     )
+
+
+def _about(call: Call, cause: ServiceError) -> ServiceError:
+    """The same failure, of this call."""
+    error = type(cause)(f"{call.what}: {cause.message}", advice=cause.advice)
+    error.__cause__ = cause.__cause__
+    return error
 
 
 class Line:
@@ -142,6 +156,19 @@ class Line:
     def waiting(self) -> int:
         """Tasks in the queue for a place."""
         return self.places.statistics().tasks_waiting
+
+
+async def discard(response: httpx.Response) -> None:
+    """Closes an answer nobody reads. A short one is read to its end first, so that its connection can be used again."""
+    try:
+        with trio.move_on_after(DISCARD_PATIENCE), contextlib.suppress(*CAUGHT):
+            size = 0
+            async for chunk in cast("httpx.AsyncByteStream", response.stream):
+                size += len(chunk)
+                if size > DISCARD:
+                    break
+    finally:
+        await response.aclose()
 
 
 class Sender:
@@ -214,7 +241,7 @@ class Sender:
         raise self._failed(last.error)
 
     def _out_of_time(self, call: Call, last: AttemptFailed | None) -> ServiceError:
-        return last.error if last is not None and last.answered else _late(call)
+        return last.error if last is not None and last.answered else _about(call, _late(call.host))
 
     def _failed(self, error: ServiceError) -> ServiceError:
         self.counters.failed(error, self._around.wall())
@@ -231,7 +258,7 @@ class Sender:
             if response.status_code not in REDIRECTS or "location" not in response.headers:
                 headers = {name.lower(): value for name, value in response.headers.items()}
                 return Arrival(response, headers, origin != self._rules.api or not hop.authorised, moved)
-            await response.aclose()
+            await discard(response)
             hop = self._redirected(hop, response, origin, call, abroad=abroad)
             moved = hop.url
         raise AttemptFailed(BadAnswer(f"{call.what}: more than {MAX_REDIRECTS} redirects"), passing=False)
@@ -275,7 +302,7 @@ class Sender:
         started = trio.current_time()
         refused = breaker.admit(started)
         if refused is not None:
-            raise AttemptFailed(refused, passing=False)
+            raise AttemptFailed(_about(call, refused), passing=False)
         headers = dict(hop.headers)
         if hop.authorised and is_api:
             headers |= self._auth.headers()
@@ -290,17 +317,17 @@ class Sender:
             # moment before ours, so about then is good enough.
             if trio.current_time() >= call.deadline - SLACK:
                 self.counters.requests[0] += 1
-                breaker.failed(call.deadline, _late(call), trio.current_time())
+                breaker.failed(call.deadline, _late(call.host), trio.current_time())
             raise
         except CAUGHT as error:
             self.counters.requests[0] += 1
             row = explain(error)
-            failure = row.error(f"{call.what}: {origin}: {row.says}", advice=row.advice)
+            failure = row.error(f"{origin}: {row.says}", advice=row.advice)
             failure.__cause__ = error
             if not row.reached:
                 breaker.failed(call.deadline, failure, trio.current_time())
             passing = row.passing and not breaker.open
-            raise AttemptFailed(failure, passing=passing, at_once=row.at_once) from error
+            raise AttemptFailed(_about(call, failure), passing=passing, at_once=row.at_once) from error
         breaker.answered()
         self.counters.answered(response.status_code, trio.current_time() - started)
         return response

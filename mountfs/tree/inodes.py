@@ -23,6 +23,7 @@ from mountfs.model import Inode
 ROOT = Inode(1)
 _MASK = (1 << 63) - 1  # positive for programs that keep st_ino in a signed 64-bit integer (sqlite, Java)
 _NUMBER = struct.Struct("<Q")
+_FACTS = struct.Struct("<xQQQ")  # the first byte is a NUL: no name holds one
 
 
 class Known(Protocol):
@@ -44,10 +45,21 @@ class Numbering:
 
     def of(self, path: bytes, *facts: int) -> Inode:
         """The first candidate for ``path``; ``facts`` (size, CRC, salt) are what makes a changed file another."""
-        state = self._prefix.copy()
-        state.update(b"/" + path + b"\0" + b"".join(fact.to_bytes(8, "little") for fact in facts))
-        number: int = _NUMBER.unpack(state.digest())[0] & _MASK
-        return Inode(number if number > ROOT else number + 2)
+        head, slash, name = path.rpartition(b"/")
+        return self.under(head + slash)(name, *facts)
+
+    def under(self, directory: bytes) -> Callable[..., Inode]:
+        """``of`` for the names of one directory (its path with a final slash, or nothing): hashes the path once."""
+        begun = self._prefix.copy()
+        begun.update(b"/" + directory)
+
+        def of(name: bytes, *facts: int) -> Inode:
+            state = begun.copy()
+            state.update(name + _FACTS.pack(*facts) if facts else name)
+            number: int = _NUMBER.unpack(state.digest())[0] & _MASK
+            return Inode(number if number > ROOT else number + 2)
+
+        return of
 
 
 class InodeTable(Generic[N]):

@@ -8,12 +8,13 @@ Concurrency: immutable once built.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Protocol
 
-from mountfs.model import Kind, Member, MemberPath, Remarks
+from mountfs.model import Brief, Kind, Member, MemberPath, Remarks
 from mountfs.zipformat.names import Numbering
 
 REPEATED = "renamed: an earlier file has that name"
@@ -40,6 +41,10 @@ class MemberList(Protocol):
     def kind(self, index: int, /) -> Kind: ...
 
     def mtime_ns(self, index: int, /) -> int: ...
+
+    def brief(self, index: int, /) -> Brief: ...
+
+    def digest(self) -> bytes: ...
 
 
 class MemberTable:
@@ -85,3 +90,12 @@ class MemberTable:
 
     def mtime_ns(self, index: int) -> int:
         return self._members[index].mtime_ns
+
+    def brief(self, index: int) -> Brief:
+        member = self._members[index]
+        return Brief(member.size, member.crc, member.mtime_ns, member.kind, member.executable)
+
+    def digest(self) -> bytes:
+        """Equal for tables of the same names, sizes and CRCs."""
+        rows = sorted((member.path, member.size, member.crc) for member in self._members)
+        return hashlib.blake2b(repr(rows).encode(), digest_size=32).digest()

@@ -6,6 +6,7 @@
     links.py       which links may be links                         checks.py      limits, faults of one member
     decoders.py    DECODERS, one row a compression method           inflate.py     a member's bytes, checked
     records.py     the records as they lie in the file              sniff.py       what came instead of a zip
+    held.py        the archive's end, as far as it is here          crc.py         CRC-32
 
 Concurrency: nothing here waits or shares state; values are immutable unless their module says otherwise.
 """
@@ -13,9 +14,10 @@ Concurrency: nothing here waits or shares state; values are immutable unless the
 from __future__ import annotations
 
 from mountfs.zipformat.checks import ZipLimits, ensure_readable
+from mountfs.zipformat.crc import crc32
 from mountfs.zipformat.decoders import DECODERS, Decoder, DecoderRow, method_name
 from mountfs.zipformat.directory import Directory
-from mountfs.zipformat.inflate import Inflater, crc32, inflate_whole
+from mountfs.zipformat.inflate import Inflater, inflate_whole
 from mountfs.zipformat.links import safe_link
 from mountfs.zipformat.names import SafeName, printable, safe_path
 from mountfs.zipformat.parser import DirectoryParser, NeedBytes

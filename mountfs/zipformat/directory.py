@@ -13,7 +13,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from struct import Struct
 
-from mountfs.model import Kind, Member, MemberPath, Remarks, Span
+from mountfs.model import Brief, Kind, Member, MemberPath, Remarks, Span
 from mountfs.zipformat.checks import (
     FAULT_OUTSIDE,
     FAULT_OVERLAP,
@@ -46,6 +46,8 @@ FAULTS: tuple[tuple[int, str], ...] = (
 """Bit of a member's traits -> what it means."""
 
 _TIME_FIELDS = Struct("<12xHH12xHH")
+_BRIEF_FIELDS = Struct("<12xHHIIIHH6xI")
+_SPAN_FIELDS = Struct("<20xIIHH10xI")
 _NAME_LENGTH_AT = 28
 _SLASH = 0x2F
 
@@ -95,6 +97,17 @@ class Directory:
             fault=_fault(trait, record.method, size, compressed_size),
         )
 
+    def brief(self, index: int) -> Brief:
+        """What a listing needs of a member, without unpacking the rest (about 1.5 us)."""
+        position = self._positions[index]
+        fields = _BRIEF_FIELDS.unpack_from(self._raw, position)
+        time, date, crc, compressed_size, size, name_length, extra_length, attributes = fields
+        extra = self._extra(position, name_length, extra_length)
+        if size == SENTINEL_32:
+            size = extents(size, compressed_size, 0, extra).size
+        mtime_ns = member_time_ns(date, time, extra, self._archive_mtime_ns)
+        return Brief(size, crc, mtime_ns, KINDS[self._traits[index] & 3], executable(attributes))
+
     def path(self, index: int) -> MemberPath:
         """A member's safe path. Raises KeyError for a hidden one."""
         trait, position = self._traits[index], self._positions[index]
@@ -135,9 +148,15 @@ class Directory:
     def span(self, index: int) -> Span:
         """The bytes that hold a member's local header and data, fetched as one range. The local header may turn out
         longer than allowed for: then data ends behind the span. Meaningless for a member with a fault."""
-        member = self[index]
-        stop = member.header_offset + LOCAL_HEADER_SIZE + len(member.path) + LOCAL_EXTRA_SLACK + member.compressed_size
-        return Span(member.header_offset, min(stop, self.next_after(member.header_offset)))
+        position = self._positions[index]
+        compressed_size, size, name_length, extra_length, offset = _SPAN_FIELDS.unpack_from(self._raw, position)
+        if SENTINEL_32 in (size, compressed_size, offset):
+            _, compressed_size, offset, _ = extents(
+                size, compressed_size, offset, self._extra(position, name_length, extra_length)
+            )
+        start = self._base + offset
+        stop = start + LOCAL_HEADER_SIZE + name_length + LOCAL_EXTRA_SLACK + compressed_size
+        return Span(start, min(stop, self.next_after(start)))
 
     def next_after(self, offset: int) -> int:
         """Where the next member's local header starts behind ``offset``; the directory's start after the last."""
@@ -147,6 +166,10 @@ class Directory:
     def members_between(self, start: int, stop: int) -> Sequence[int]:
         """The indices of members whose local header lies in [start, stop), in that order."""
         return self.order[bisect_left(self.starts, start) : bisect_left(self.starts, stop)]
+
+    def checksum(self) -> bytes:
+        """A hash over the directory's own bytes: whether what is kept of them is what came (1 GB/s)."""
+        return hashlib.blake2b(self._raw, digest_size=32).digest()
 
     def digest(self) -> bytes:
         """32 bytes that are equal for two archives whose members have the same names, sizes, CRCs and kinds,

@@ -5,7 +5,7 @@ what was put in front of the archive shifts every offset. So the directory is lo
 record, by its length, and the difference to the claimed offset is the *base* added to every member's offset. A
 signature after the directory lies between the two; then the claimed offset itself is right.
 
-Concurrency: pure functions. ``Missing`` and ``Refused`` are signals to ``parser.py`` and never leave the package.
+Concurrency: pure functions. ``Refused`` is a signal to ``parser.py`` and never leaves the package.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mountfs.errors import BadArchive, LimitExceeded, MountfsError
+from mountfs.zipformat.held import HeldBytes
 from mountfs.zipformat.records import (
     ARCHIVE_EXTRA_SIGNATURE,
     CENTRAL_SIGNATURE,
+    END_RECORD_SIZE,
     SENTINEL_16,
     SENTINEL_32,
     ZIP64_END_SIGNATURE,
@@ -33,15 +35,8 @@ MAX_GAP = 128 << 10
 ENCRYPTED_VERSION = 62
 """Version needed to extract of archives whose directory is encrypted (APPNOTE 4.4.3.2)."""
 
+DIRECTORY_STARTS = (CENTRAL_SIGNATURE.to_bytes(4, "little"), ARCHIVE_EXTRA_SIGNATURE)
 DAMAGED = "the archive is damaged or truncated; `mountfs refresh` fetches it again"
-
-
-class Missing(Exception):
-    """The archive's bytes from ``start`` on are needed to judge."""
-
-    def __init__(self, start: int) -> None:
-        super().__init__(start)
-        self.start = start
 
 
 class Refused(Exception):
@@ -78,12 +73,9 @@ class _Facts:
     modulus: int
 
 
-def read_claim(tail: bytes, tail_start: int, position: int, max_directory_size: int) -> Claim:
-    """Judges the end record at ``position`` of the archive, of which ``tail`` holds everything from ``tail_start``.
-
-    Raises Missing or Refused.
-    """
-    facts = _facts(tail, tail_start, position)
+def read_claim(held: HeldBytes, position: int, max_directory_size: int) -> Claim:
+    """Judges the end record at ``position`` of the archive. Raises Missing or Refused."""
+    facts = _facts(held, position)
     shift = facts.end - facts.size - facts.offset
     if shift < 0:
         raise Refused(
@@ -105,17 +97,15 @@ def read_claim(tail: bytes, tail_start: int, position: int, max_directory_size: 
         start = facts.offset + base
         if facts.end - (start + facts.size) > MAX_GAP:
             continue
-        if start < tail_start:
-            raise Missing(start)
-        if _directory_at(tail, start - tail_start):
+        if held.get(start, start + 4) in DIRECTORY_STARTS:
             return Claim(position, start, start + facts.size, base, facts.count, facts.modulus)
     raise Refused(BadArchive("the archive has no directory where its end record says", advice=DAMAGED))
 
 
-def _facts(tail: bytes, tail_start: int, position: int) -> _Facts:
-    record = EndRecord.at(tail, position - tail_start)
+def _facts(held: HeldBytes, position: int) -> _Facts:
+    record = EndRecord.at(held.get(position, position + END_RECORD_SIZE), 0)
     numbers = (record.disk, record.directory_disk, record.count_here, record.members)
-    wide = _zip64(tail, tail_start, position)
+    wide = _zip64(held, position)
     if wide is None:
         if any(numbers[:2]) or record.count_here != record.members:
             raise _split()
@@ -138,7 +128,7 @@ def _facts(tail: bytes, tail_start: int, position: int) -> _Facts:
     )
 
 
-def _zip64(tail: bytes, tail_start: int, position: int) -> tuple[int, Zip64End] | None:
+def _zip64(held: HeldBytes, position: int) -> tuple[int, Zip64End] | None:
     """(position, zip64 end record) that belongs to the end record at ``position``, None where there is none.
 
     It is found by its own length, which must reach exactly to its locator: so prefixes do not matter.
@@ -146,28 +136,21 @@ def _zip64(tail: bytes, tail_start: int, position: int) -> tuple[int, Zip64End] 
     locator = position - ZIP64_LOCATOR_SIZE
     if locator < ZIP64_END_SIZE:
         return None
-    first = locator - ZIP64_END_SIZE
-    if first < tail_start:
-        raise Missing(first)
-    if not tail.startswith(ZIP64_LOCATOR_SIGNATURE, locator - tail_start):
+    located = held.get(locator, position)
+    if not located.startswith(ZIP64_LOCATOR_SIGNATURE):
         return None
-    if Zip64Locator.at(tail, locator - tail_start).disks > 1:
+    if Zip64Locator.at(located, 0).disks > 1:
         raise _split()
-    farthest = max(locator - MAX_GAP, 0)
-    there = first - tail_start + len(ZIP64_END_SIGNATURE)
-    while (there := tail.rfind(ZIP64_END_SIGNATURE, max(farthest - tail_start, 0), there)) >= 0:
-        found = Zip64End.at(tail, there)
-        if tail_start + there + 12 + found.record_size == locator:
-            return tail_start + there, found
-        there += len(ZIP64_END_SIGNATURE) - 1
-    if farthest < tail_start:
-        raise Missing(farthest)
+    for reach in (ZIP64_END_SIZE, MAX_GAP):
+        first = max(locator - reach, 0)
+        window = held.get(first, locator)
+        there = len(window)
+        while (there := window.rfind(ZIP64_END_SIGNATURE, 0, there)) >= 0:
+            if len(window) - there >= ZIP64_END_SIZE:
+                found = Zip64End.at(window, there)
+                if there + 12 + found.record_size == len(window):
+                    return first + there, found
     raise Refused(BadArchive("the archive's zip64 end record is missing", advice=DAMAGED))
-
-
-def _directory_at(tail: bytes, position: int) -> bool:
-    signature = tail[position : position + 4]
-    return signature in (CENTRAL_SIGNATURE.to_bytes(4, "little"), ARCHIVE_EXTRA_SIGNATURE)
 
 
 def encrypted_directory() -> BadArchive:

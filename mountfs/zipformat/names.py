@@ -13,6 +13,7 @@ import hashlib
 from dataclasses import dataclass
 
 from mountfs.model import MemberPath
+from mountfs.zipformat.crc import crc32
 from mountfs.zipformat.records import EXTRA_UNICODE_PATH, FAT_LIKE_HOSTS, FLAG_UTF8, extra_field
 
 MAX_COMPONENT = 255
@@ -43,16 +44,12 @@ class SafeName:
     remarks: tuple[str, ...] = ()
 
 
-def decode_name(raw: bytes, *, flags: int, host: int, crc: int, extra: bytes) -> tuple[bytes, tuple[str, ...]]:
-    """A name's bytes as they are to be shown, and what was odd. Never fails (APPNOTE 4.4.4 bit 11, 4.6.9, appendix D).
-
-    ``crc``: CRC-32 of ``raw``, against which a Unicode Path field proves that it is not stale.
-    """
+def decode_name(raw: bytes, *, flags: int, host: int, extra: bytes) -> tuple[bytes, tuple[str, ...]]:
+    """A name's bytes as they are to be shown, and what was odd. Never fails (APPNOTE 4.4.4 bit 11, appendix D)."""
     if flags & FLAG_UTF8:
         return raw, ()
-    body = extra_field(extra, EXTRA_UNICODE_PATH)
-    if body is not None and body[:1] == b"\x01" and body[1:5] == crc.to_bytes(4, "little") and _is_utf8(body[5:]):
-        return body[5:], ()
+    if extra and (better := _unicode_path(raw, extra)) is not None:
+        return better, ()
     if _is_utf8(raw) or host not in FAT_LIKE_HOSTS:
         return raw, ()
     return raw.decode("cp437").encode(), (RENAMED_CP437,)
@@ -71,14 +68,14 @@ def safe_path(name: bytes, *, host: int = 3) -> SafeName:
         remarks.append(RENAMED_ABSOLUTE)
     pieces = name.split(b"/")
     directory = pieces[-1] in (b"", b".")
-    components = [piece for piece in pieces if piece not in (b"", b".")]
+    components = [piece for piece in pieces if piece and piece != b"."]
     if b".." in components:
         return SafeName(None, directory, (HIDDEN_PARENT,))
     if not components:
         return SafeName(None, directory, (HIDDEN_NAMELESS,))
     if len(components) > MAX_DEPTH:
         return SafeName(None, directory, (HIDDEN_DEEP,))
-    if any(len(component) > MAX_COMPONENT for component in components):
+    if len(name) > MAX_COMPONENT and any(len(component) > MAX_COMPONENT for component in components):
         components = [cut(component) for component in components]
         remarks.append(RENAMED_LONG)
     path = b"/".join(components)
@@ -145,6 +142,14 @@ def _cut_utf8(name: bytes, length: int) -> bytes:
         if name[length - back] & 0xC0 != 0x80:
             return name[: length - back]
     return name[:length]
+
+
+def _unicode_path(raw: bytes, extra: bytes) -> bytes | None:
+    """The name of the Unicode Path field (APPNOTE 4.6.9), if the CRC-32 of ``raw`` proves that it is not stale."""
+    body = extra_field(extra, EXTRA_UNICODE_PATH)
+    if body is None or body[:1] != b"\x01" or body[1:5] != crc32(raw).to_bytes(4, "little") or not _is_utf8(body[5:]):
+        return None
+    return body[5:]
 
 
 def _is_utf8(name: bytes) -> bool:

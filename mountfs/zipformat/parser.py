@@ -21,11 +21,11 @@ from mountfs.zipformat.endrecord import (
     DAMAGED,
     MAX_COMMENT,
     Claim,
-    Missing,
     Refused,
     encrypted_directory,
     read_claim,
 )
+from mountfs.zipformat.held import HeldBytes, Missing
 from mountfs.zipformat.records import ARCHIVE_EXTRA_SIGNATURE, END_RECORD_SIZE, END_SIGNATURE
 from mountfs.zipformat.scan import scan
 from mountfs.zipformat.sniff import SNIFF_SIZE, TRUNCATED, what_is_it
@@ -53,8 +53,7 @@ class DirectoryParser:
         self._total = total
         self._limits = limits
         self._archive_mtime_ns = archive_mtime_ns
-        self._tail = b""
-        self._start = total
+        self._held = HeldBytes(total)
         self._sniffing = False
 
     def feed(self, start: int, data: bytes) -> NeedBytes | Directory:
@@ -64,32 +63,26 @@ class DirectoryParser:
         """
         if self._sniffing:
             raise _not_a_zip(data)
-        if not start <= self._start <= start + len(data) <= self._total:
-            raise ValueError(f"bytes {start}-{start + len(data)} do not join the tail that starts at {self._start}")
-        self._tail = data[: self._start - start] + self._tail if self._tail else data
-        self._start = start
+        self._held.put(start, data)
         try:
             return self._find()
         except Missing as missing:
-            return NeedBytes(missing.start, self._start)
+            return NeedBytes(missing.start, self._held.start)
 
     def _find(self) -> NeedBytes | Directory:
         if self._total == 0:
             raise BadArchive("the archive is an empty file", advice="the service gave no archive; try again later")
         refused: Refused | None = None
         for reach, junk in ((STRICT_TAIL, 0), (LOOSE_TAIL, MAX_JUNK)):
-            first = max(self._total - reach, 0)
-            if first < self._start:
-                raise Missing(first)
-            claims, refused = self._claims(first, junk)
+            claims, refused = self._claims(max(self._total - reach, 0), junk)
             if claims:
                 return self._agreed(claims)
         if refused is not None:
             raise refused.reason
-        if self._start == 0:
-            raise _not_a_zip(self._tail)
-        self._sniffing = True
-        return NeedBytes(0, min(SNIFF_SIZE, self._total))
+        if self._held.start > 0:
+            self._sniffing = True
+            return NeedBytes(0, min(SNIFF_SIZE, self._total))
+        raise _not_a_zip(self._held.get(0, SNIFF_SIZE))
 
     def _claims(self, first: int, junk: int) -> tuple[list[Claim], Refused | None]:
         """The claims that are believed, and the refusal to tell of where none is: a limit of ours before others."""
@@ -99,7 +92,7 @@ class DirectoryParser:
             if count >= MAX_CANDIDATES:
                 raise _ambiguous()
             try:
-                claims.append(read_claim(self._tail, self._start, position, self._limits.max_directory_size))
+                claims.append(read_claim(self._held, position, self._limits.max_directory_size))
             except Refused as error:
                 if refused is None or not isinstance(refused.reason, LimitExceeded):
                     refused = error
@@ -110,12 +103,13 @@ class DirectoryParser:
     def _candidates(self, first: int, junk: int) -> Iterator[int]:
         """Positions in the archive, from the last one on, where an end record may lie: with its comment it ends the
         file, or at most ``junk`` bytes before."""
-        tail, position = self._tail, len(self._tail)
-        while (position := tail.rfind(END_SIGNATURE, first - self._start, position)) >= 0:
+        tail = self._held.get(first, self._total)
+        position = len(tail)
+        while (position := tail.rfind(END_SIGNATURE, 0, position)) >= 0:
             if position + END_RECORD_SIZE <= len(tail):
                 comment_length = int.from_bytes(tail[position + 20 : position + 22], "little")
                 if 0 <= len(tail) - (position + END_RECORD_SIZE + comment_length) <= junk:
-                    yield self._start + position
+                    yield first + position
 
     def _agreed(self, claims: list[Claim]) -> Directory:
         """The one directory that all claims that hold lead to."""
@@ -130,11 +124,11 @@ class DirectoryParser:
             raise _ambiguous()
         if failure is not None and not found:
             raise failure
-        self._tail = b""
+        self._held.clear()
         return found[0]
 
     def _parse(self, claim: Claim) -> Directory:
-        raw = self._tail[claim.start - self._start : claim.stop - self._start]
+        raw = self._held.get(claim.start, claim.stop)
         if raw.startswith(ARCHIVE_EXTRA_SIGNATURE):
             raise encrypted_directory()
         found = scan(raw, base=claim.base, data_end=claim.start, max_members=self._limits.max_members)

@@ -41,6 +41,9 @@ EXTRA_UNICODE_PATH = 0x7075
 FAT_LIKE_HOSTS = frozenset((0, 10, 11, 14))
 """Made by FAT, NTFS, MVS-as-PKZIP-numbers-it, VFAT: hosts whose names are CP437 with backslashes (zip.md)."""
 
+MAX_EXTRA_FIELDS = 64
+"""Fields looked at in one extra field: writers make less than ten, 64 KiB could hold 16,383."""
+
 LOCAL_HEADER_SIZE = 30
 CENTRAL_HEADER_SIZE = 46
 END_RECORD_SIZE = 22
@@ -139,9 +142,12 @@ class Extents(NamedTuple):
 
 
 def extra_fields(extra: bytes) -> Iterator[tuple[int, bytes]]:
-    """The (id, body) pairs of an extra field. What does not parse ends it: the rest is garbage and is ignored."""
+    """The (id, body) pairs of an extra field. What does not parse ends it: the rest is garbage and is ignored, as is
+    what follows MAX_EXTRA_FIELDS of them."""
     position, end = 0, len(extra)
-    while position + 4 <= end:
+    for _ in range(MAX_EXTRA_FIELDS):
+        if position + 4 > end:
+            return
         kind, length = _FIELD.unpack_from(extra, position)
         position += 4
         if position + length > end:
@@ -157,8 +163,10 @@ def extra_field(extra: bytes, wanted: int) -> bytes | None:
 
 def zip64_body(extra: bytes) -> bytes | None:
     """The body of the zip64 extra field, also where its stated length overruns the field: what is there counts."""
-    position, end = 0, len(extra)
-    while position + 4 <= end:
+    position = 0
+    for _ in range(MAX_EXTRA_FIELDS):
+        if position + 4 > len(extra):
+            break
         kind, length = _FIELD.unpack_from(extra, position)
         if kind == EXTRA_ZIP64:
             return extra[position + 4 : position + 4 + length]

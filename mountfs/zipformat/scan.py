@@ -22,7 +22,6 @@ from typing import NoReturn
 
 from mountfs.errors import BadArchive, LimitExceeded
 from mountfs.zipformat.endrecord import DAMAGED, encrypted_directory
-from mountfs.zipformat.inflate import crc32
 from mountfs.zipformat.names import MAX_COMPONENT, SafeName, decode_name, safe_path
 from mountfs.zipformat.records import (
     CENTRAL_HEADER_SIZE,
@@ -32,7 +31,6 @@ from mountfs.zipformat.records import (
     FLAG_UTF8,
     LOCAL_HEADER_SIZE,
     SENTINEL_32,
-    CentralRecord,
     extents,
 )
 from mountfs.zipformat.types import DIRECTORY, HIDDEN, LINK, ODD, S_IFREG_NIBBLE, traits
@@ -50,6 +48,7 @@ DAMAGES: tuple[tuple[int, str], ...] = (
 """Fault bit -> remark."""
 
 _RECORD = Struct("<IxBxxHH8xIIHHH4xII")
+_NAME_FIELDS = Struct("<5xBxxH18xHH")
 _NUL, _DOT, _SLASH, _BACKSLASH = b"\0./\\"
 
 
@@ -109,7 +108,7 @@ class _Scanner:
                 if remark:
                     self._remarks[remark] += 1
             if not (
-                name.isascii()
+                (flags & FLAG_UTF8 or name.isascii())
                 and 0 < name_length <= MAX_COMPONENT
                 and name[0] != _SLASH
                 and name[-1] != _DOT
@@ -195,13 +194,12 @@ class _Scanner:
 
 def member_name(raw: bytes, position: int) -> SafeName:
     """The safe name of the member whose record lies there, by all rules."""
-    record = CentralRecord.at(raw, position)
+    host, flags, name_length, extra_length = _NAME_FIELDS.unpack_from(raw, position)
     start = position + CENTRAL_HEADER_SIZE
-    name = raw[start : start + record.name_length]
-    extra = raw[start + record.name_length : start + record.name_length + record.extra_length]
-    decoded, remarks = decode_name(name, flags=record.flags, host=record.host, crc=crc32(name), extra=extra)
-    found = safe_path(decoded, host=record.host)
-    return SafeName(found.path, found.directory, remarks + found.remarks)
+    stop = start + name_length
+    decoded, remarks = decode_name(raw[start:stop], flags=flags, host=host, extra=raw[stop : stop + extra_length])
+    found = safe_path(decoded, host=host)
+    return SafeName(found.path, found.directory, remarks + found.remarks) if remarks else found
 
 
 def overlapping(starts: Sequence[int], stops: Sequence[int]) -> frozenset[int]:

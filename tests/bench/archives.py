@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
-VERSION = 1
+VERSION = 2
 """Raised when a recipe changes: archives of another version are made again."""
 
 WHEN = (2026, 11, 3, 12, 34, 56)
@@ -76,7 +76,7 @@ def log_text(rng: random.Random, size: int) -> bytes:
 def big_log(rng: random.Random, size: int) -> Iterator[bytes]:
     """A large log in pieces of 1 MiB: a pool of 16 of them, each use marked with its place every 4 KiB, so that no
     two blocks are alike and a reader that got the wrong one would be seen."""
-    pool = [bytearray(log_text(rng, MIB)) for _ in range(16)]
+    pool = [bytearray(log_text(rng, MIB)) for _ in range(min(16, -(-size // MIB)))]
     for at in range(0, size, MIB):
         piece = bytearray(pool[at // MIB % len(pool)])
         for block in range(0, MIB, 4 * KIB):
@@ -128,12 +128,13 @@ def stored1(rng: random.Random) -> Iterator[Piece]:
 
 
 def mixed(rng: random.Random) -> Iterator[Piece]:
-    """500 files of 10 KiB to 20 MiB, most of them small; two in three deflate, as logs and reports do, one in three
-    does not, as screenshots and archives do."""
+    """500 files of 10 KiB to 20 MiB, most of them small, some 600 MiB; two in five deflate, as logs and reports do,
+    the others do not, as screenshots and archives do."""
+    sizes = random.Random("sizes")
     for number in range(500):
-        size = int(10 * KIB * (2 * KIB) ** (rng.random() ** 1.3))
+        size = int(10 * KIB * (2 * KIB) ** (sizes.random() ** 2.2))
         path = f"area-{number // 25:02}/item-{number:04}"
-        if number % 3:
+        if number % 5 < 2:
             yield Piece(path + ".log", True, big_log(random.Random(f"{number}"), size))
         else:
             yield Piece(path + ".png", False, noise(rng, size))

@@ -32,7 +32,7 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Sample:
-    """One measured step. ``rss``: KiB. ``pause``: the longest the daemon left a trivial question unanswered, ms.
+    """One measured step. ``rss``: KiB. ``cpu``: seconds the daemons computed. ``pause``: the longest the daemon left a trivial question unanswered, ms.
     ``fault``: why there are no figures, or why they are not to be trusted."""
 
     part: str
@@ -44,6 +44,7 @@ class Sample:
     requests: int = 0
     bytes: int = 0
     rss: int = 0
+    cpu: float = 0.0
     pause: float = 0.0
     fault: str = ""
 
@@ -101,12 +102,12 @@ class Bench:
         self._settle(archive)
         self.server.counts(reset=True)
 
-        def note(step: Step, seconds: float, shown: Shown | None = None, pause: float = 0.0, fault: str = "") -> None:
+        def note(step: Step, seconds: float, shown: Shown | None = None, cpu: float = 0.0, pause: float = 0.0, fault: str = "") -> None:
             counts = self.server.counts(reset=True)
             requests = counts["requests"] + counts["questions"]
             rss = shown.peak_rss() if shown else 0
             names = (part, scenario.name, str(network) if part == "remote" else "", step.name, tool.name)
-            self.record(Sample(*names, seconds, requests, counts["bytes"], rss, pause, fault))
+            self.record(Sample(*names, seconds, requests, counts["bytes"], rss, cpu, pause, fault))
 
         try:
             self._steps(scene, scenario, tool, note, local=part == "local")
@@ -129,10 +130,11 @@ class Bench:
                     stack.close()
                     shown = stack.enter_context(mountfs_at(scene, scene.scratch / "cache"))
                     self.server.counts(reset=True)
+                before = shown.cpu() if number else 0.0
                 seconds, pause, fault = self._step(scene, shown, step, tool)
                 if number == 0:
                     seconds += shown.start if local else shown.counted_start
-                note(step, seconds, shown, pause, fault)
+                note(step, seconds, shown, shown.cpu() - before, pause, fault)
                 if fault.startswith(">"):
                     return
 
@@ -147,7 +149,7 @@ class Bench:
             "list": str(scene.archive.path.with_suffix(".list")),
             "zip": str(shown.archive_file),
             "a": paths[0],
-            "m": paths[len(paths) // 2 + 1],
+            "m": paths[min(len(paths) - 1, len(paths) // 2 + 1)],
         }
         if step.forget:
             _forget(step.forget.format(**words))

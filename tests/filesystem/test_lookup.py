@@ -31,7 +31,9 @@ def test_listing_costs_one_request(world: World, provider: str) -> None:
         for session in sessions:
             found = await drive.stat(f"{provider}/{session.id}")
             assert found.mode == stat.S_IFDIR | 0o555
-            assert found.mtime_ns // 10**9 == int((session.ended if provider == "browserbase" else session.created) or 0)
+            assert found.mtime_ns // 10**9 == int(
+                (session.ended if provider == "browserbase" else session.created) or 0
+            )
         assert drive.asked() == [f"{provider} GET /v1/sessions"]
         drive.later(29)
         await drive.ls(provider)
@@ -106,7 +108,19 @@ def test_absent_id_is_believed_a_minute(world: World, provider: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [".git", ".Trash-1000", "autorun.inf", "HEAD", "node_modules", "package.json", "Makefile", "x y", "ä", "desktop.ini"]
+    "name",
+    [
+        ".git",
+        ".Trash-1000",
+        "autorun.inf",
+        "HEAD",
+        "node_modules",
+        "package.json",
+        "Makefile",
+        "x y",
+        "ä",
+        "desktop.ini",
+    ],
 )
 def test_probed_names_cost_nothing(world: World, name: str) -> None:
     """Names that desktops, shells and build tools look for are not there, and no service is asked."""

@@ -56,8 +56,15 @@ def test_five_thousand_sessions_are_one_list(fakes: Fakes) -> None:
 
 @pytest.mark.parametrize(
     ("status", "phase"),
-    [("PENDING", Phase.LIVE), ("RUNNING", Phase.LIVE), ("COMPLETED", Phase.TERMINAL), ("ERROR", Phase.TERMINAL)]
-    + [("TIMED_OUT", Phase.TERMINAL), ("completed", Phase.TERMINAL), ("NEW_IN_2027", Phase.LIVE)],
+    [
+        ("PENDING", Phase.LIVE),
+        ("RUNNING", Phase.LIVE),
+        ("COMPLETED", Phase.TERMINAL),
+        ("ERROR", Phase.TERMINAL),
+        ("TIMED_OUT", Phase.TERMINAL),
+        ("completed", Phase.TERMINAL),
+        ("NEW_IN_2027", Phase.LIVE),
+    ],
 )
 def test_statuses_are_live_or_terminal(fakes: Fakes, status: str, phase: Phase) -> None:
     """And the times are the session's."""

@@ -10,7 +10,7 @@ import sys
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 import trio
@@ -89,11 +89,11 @@ def fake(fakes: Fakes, bench: Bench) -> Fake:
     return bench.fake(fakes)
 
 
-def using(fake: Fake, question: Callable[[Provider], Awaitable[T]], **changes: object) -> T:
+def using(fake: Fake, question: Callable[[Provider], Awaitable[T]], **changes: Any) -> T:
     """Opens a provider, asks, closes."""
 
     async def main() -> T:
-        async with provider(fake, **{"list": True} | changes) as made:
+        async with provider(fake, **({"list": True} | changes)) as made:
             return await question(made)
 
     return run(main)
@@ -361,3 +361,12 @@ def test_what_the_configuration_says_is_what_it_is(fake: Fake) -> None:
     assert (made.name, made.pinned, made.listing) == ("mine", ("a", "b"), False)
     assert provider(fake).listing is (fake.name != "kaizen")
     assert provider(fake).has_status is (fake.name != "kaizen")
+
+
+@pytest.mark.parametrize("key", ["two\nlines", "schlüssel", "tab\there"])
+def test_a_key_that_no_header_can_carry_is_no_key(fake: Fake, key: str) -> None:
+    """Said before any request, without repeating it."""
+    with pytest.raises(NoKey, match="characters") as caught:
+        using(fake, listing, key=key)
+    assert key not in str(caught.value)
+    assert fake.requests == []

@@ -6,7 +6,7 @@ import io
 import logging
 import zipfile
 from collections.abc import Awaitable, Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from clients import network, provider, run, settings, soon
@@ -41,7 +41,7 @@ def fakes() -> Iterator[Fakes]:
         yield made
 
 
-def using(fakes: Fakes, question: Callable[[Provider], Awaitable[T]], **changes: object) -> T:
+def using(fakes: Fakes, question: Callable[[Provider], Awaitable[T]], **changes: Any) -> T:
     async def main() -> T:
         async with provider(fakes.dari, **changes) as made:
             return await question(made)
@@ -120,7 +120,7 @@ def test_a_path_outside_the_workspace_is_refused_by_the_configuration(fakes: Fak
         workspace_path(path)
     with pytest.raises(ValidationError):
         DariOptions(paths=(path,))
-    with pytest.raises(ConfigError, match="providers.dari.paths"):
+    with pytest.raises(ConfigError, match=r"providers\.dari\.paths"):
         make(settings(fakes.dari, extra={"paths": (path,)}), network())
 
 

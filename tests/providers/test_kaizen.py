@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 import trio
@@ -42,7 +42,7 @@ def fakes(wall: Wall) -> Iterator[Fakes]:
         yield made
 
 
-def using(fakes: Fakes, wall: Wall, question: Callable[[Provider], Awaitable[T]], **changes: object) -> T:
+def using(fakes: Fakes, wall: Wall, question: Callable[[Provider], Awaitable[T]], **changes: Any) -> T:
     async def main() -> T:
         async with provider(fakes.kaizen, env=around(wall=wall), **changes) as made:
             return await question(made)
@@ -129,7 +129,7 @@ def test_the_lookup_that_found_a_session_has_its_url(fakes: Fakes, wall: Wall) -
 
     async def question(made: Provider) -> None:
         assert (await made.session("s1", deadline=soon())).phase is Phase.TERMINAL
-        assert await read(await made.source("s1", deadline=soon())) == DATA
+        assert await read(made.zip_source("s1")) == DATA
 
     using(fakes, wall, question)
     assert minted(fakes) == 1

@@ -116,10 +116,10 @@ def test_the_built_ins_are_found_like_plug_ins() -> None:
 
 def test_an_unknown_type_is_met_with_the_nearest_and_all() -> None:
     """A person mistyped."""
-    with pytest.raises(ConfigError, match="did you mean 'browserbase'.*accepted: .*dari") as caught:
+    with pytest.raises(ConfigError, match=r"did you mean 'browserbase'.*accepted: .*dari") as caught:
         load("browserbse")
     assert "'browserbse'" in caught.value.message
-    with pytest.raises(ConfigError, match="^unknown provider type 'zzz'; accepted: "):
+    with pytest.raises(ConfigError, match=r"^unknown provider type 'zzz'; accepted: "):
         load("zzz")
 
 

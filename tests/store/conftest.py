@@ -38,6 +38,7 @@ def make_store(tmp_path: Path, clock: Clock) -> Iterator[MakeStore]:
             str(directory),
             max_size=max_size,
             min_free=min_free,
+            memory=2 * MIB,
             wall=clock,
             clock=clock,
             boot_id=read_boot_id if boot is None else lambda: boot,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mountfs.model import Span
@@ -26,6 +26,7 @@ def _blocks_of(present: set[int], length: int | None) -> set[int]:
     return whole
 
 
+@settings(deadline=None)
 @given(st.lists(_SPANS, max_size=8), st.booleans(), st.integers(0, 8), _SPANS)
 def test_covers_is_exact_and_missing_is_its_block_aligned_complement(
     spans: list[Span], known: bool, when: int, asked: Span
@@ -54,6 +55,7 @@ def test_covers_is_exact_and_missing_is_its_block_aligned_complement(
         assert not marked & set(range(gap.start // BLOCK, gap.stop // BLOCK))
 
 
+@settings(deadline=None)
 @given(st.lists(_SPANS, max_size=5), _SPANS, st.lists(_SPANS, max_size=3))
 def test_what_is_forgotten_is_missing_until_it_is_added_again(
     spans: list[Span], forgotten: Span, again: list[Span]

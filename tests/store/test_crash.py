@@ -12,8 +12,8 @@ from store.tools import MIB, MakeStore, StartWorker, disk_use, pattern
 from mountfs.model import Span
 from mountfs.store import BLOCK, Snapshot, Store
 
-_ROUNDS = int(os.environ.get("MOUNTFS_CRASH_ROUNDS", "12"))
-"""A dozen at every run; the soak run asks for hundreds."""
+_ROUNDS = int(os.environ.get("MOUNTFS_CRASH_ROUNDS", "8"))
+"""A few at every run; the soak run asks for hundreds."""
 
 
 def _check(snapshot: Snapshot) -> bool:
@@ -53,7 +53,7 @@ def test_killed_at_any_moment_nothing_half_is_believed(
         for process in running:
             assert process.stdout is not None
             for _line in range(choice.randrange(1, 150)):
-                assert process.stdout.readline()
+                assert process.stdout.readline().strip() not in ("", "WRONG")
         for process in running:
             process.kill()
             process.wait()

@@ -126,12 +126,14 @@ def test_members_of_a_snapshot_in_use_go_unless_they_are_open(make_store: MakeSt
 
 
 def test_a_cache_too_small_for_anything_says_so(make_store: MakeStore, tmp_path: Path) -> None:
-    """Any bound above 0 is valid: nothing is kept, and nothing breaks."""
+    """Any bound above 0 is valid: nothing is kept, what is read lives in memory, and nothing breaks."""
     store = make_store(max_size=1)
-    with pytest.raises(CacheFull):
-        store.snapshot(address(), "v1")
-    with pytest.raises(CacheFull):
-        store.session(address()).save({})
+    with store.snapshot(address(), "v1") as snapshot:
+        snapshot.write(0, pattern(1, 0, MIB))
+        assert snapshot.read(0, MIB) == pattern(1, 0, MIB)
+        with pytest.raises(CacheFull):
+            snapshot.new_spool(1).write(b"x")
+    assert not store.session(address()).save({})
     assert store.find(address(), "v1") is None
     store.maintain()
     assert disk_use(tmp_path / "cache") < MIB
@@ -168,8 +170,8 @@ def test_min_free_keeps_the_disk_from_filling(
     store.maintain()
     assert store.find(address("old"), "v1") is None
     clock.advance(10)
-    with pytest.raises(CacheFull):
-        store.snapshot(address("new"), "v1")
+    with store.snapshot(address("new"), "v1") as snapshot:
+        assert not snapshot.attached()
 
 
 def test_a_new_snapshot_does_not_take_the_record_of_the_current_one_along(make_store: MakeStore, clock: Clock) -> None:

@@ -59,10 +59,11 @@ def test_a_disk_that_fills_up_costs_no_byte(small_disk: Path, make_store: MakeSt
 
 
 def test_a_disk_full_of_what_is_in_use_refuses_and_recovers(
-    small_disk: Path, make_store: MakeStore, clock: Clock
+    small_disk: Path, make_store: MakeStore, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Writing raises CacheFull, what was written stays right, and there is room again after the close."""
     store = make_store(directory=small_disk / "cache", max_size=1 << 40)
+    caplog.set_level("INFO")
     snapshot = store.snapshot(address("huge"), "v1")
     written = _fill(snapshot)
     with pytest.raises(CacheFull, match="No space left"):
@@ -72,13 +73,21 @@ def test_a_disk_full_of_what_is_in_use_refuses_and_recovers(
     with snapshot.new_spool(1) as spool, pytest.raises(CacheFull):
         spool.write(bytes(2 * MIB))
     clock.advance(5)
-    with pytest.raises(CacheFull):
-        store.snapshot(address("other"), "v1").write(0, bytes(2 * MIB))
+    with store.snapshot(address("other"), "v1") as other:
+        assert not other.attached()
+        other.write(0, bytes(MIB))
+        assert other.read(0, MIB) == bytes(MIB)
+    store.maintain()
+    assert "refuses what is read: No space left on device" in caplog.text
     snapshot.close()
     clock.advance(5)
     with store.snapshot(address("other"), "v1") as other:
         other.write(0, pattern(2, 0, 2 * MIB))
+        assert other.attached()
         assert other.has(Span(0, 2 * MIB))
+    clock.advance(60)
+    store.maintain()
+    assert "takes what is read again" in caplog.text
 
 
 def test_min_free_is_kept_free(small_disk: Path, make_store: MakeStore, clock: Clock) -> None:
@@ -118,6 +127,10 @@ def test_a_read_only_disk_is_read_and_never_believed_to_be_written(
             claim = snapshot.claim(Span(0, 10))
             assert claim is not None
             claim.release()
+            snapshot.set_length(4 * BLOCK)
+            assert snapshot.length == 4 * BLOCK
+            snapshot.save_facts({"b": 1})
+            assert snapshot.facts == {"b": 1}
             with pytest.raises(CacheFull):
                 snapshot.write(3 * BLOCK, b"x")
             with pytest.raises(CacheFull):
@@ -125,10 +138,11 @@ def test_a_read_only_disk_is_read_and_never_believed_to_be_written(
             with pytest.raises(CacheFull):
                 snapshot.new_spool(1)
             assert not snapshot.mark_synced()
-        with pytest.raises(CacheFull):
-            store.session(address()).save({"a": 2})
-        with pytest.raises(CacheFull):
-            store.snapshot(address("new"), "v1")
+        assert not store.session(address()).save({"a": 2})
+        with store.snapshot(address("new"), "v1") as snapshot:
+            snapshot.set_length(3 * BLOCK)
+            assert snapshot.length == 3 * BLOCK
+            assert not snapshot.attached()
         clock.advance(1000)
         store.maintain()
         assert store.clear() == 0

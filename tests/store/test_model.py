@@ -50,10 +50,7 @@ class StoreMachine(RuleBasedStateMachine):
     def hold(self, session: int) -> None:
         """Open a snapshot and keep it open."""
         if session not in self.held:
-            try:
-                self.held[session] = self.store.snapshot(address(f"s{session}"), "v1")
-            except CacheFull:
-                return
+            self.held[session] = self.store.snapshot(address(f"s{session}"), "v1")
             self.written[session] = set()
 
     @rule(session=_SESSIONS)
@@ -88,11 +85,8 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(session=_SESSIONS, value=st.integers())
     def record(self, session: int, value: int) -> None:
         """Save a record."""
-        try:
-            self.store.session(address(f"s{session}")).save({"value": value}, snapshot="v1")
-        except CacheFull:
-            return
-        self.records[session] = value
+        if self.store.session(address(f"s{session}")).save({"value": value}, snapshot="v1"):
+            self.records[session] = value
 
     @rule(session=_SESSIONS)
     def sync(self, session: int) -> None:
@@ -126,10 +120,10 @@ class StoreMachine(RuleBasedStateMachine):
         if clean:
             self.store.close()
         else:
-            for snapshot in list(self.store._open.values()):
+            for snapshot in self.store._table._open.values():
                 snapshot._files.close()
                 snapshot._data_fd = snapshot._map_fd = snapshot._dir_fd = -1
-            self.store._open.clear()
+            self.store._table._open.clear()
             self.store._place._leave()
             self.store._ledger.close()
         self.held.clear()

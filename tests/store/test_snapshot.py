@@ -241,6 +241,7 @@ def test_a_snapshot_in_memory_behaves_alike_and_leaves_nothing(store: Store, tmp
     with store.ephemeral(address(), "v1") as snapshot:
         snapshot.write(10, pattern(1, 10, 100_000))
         assert snapshot.read(10, 1000) == pattern(1, 10, 1010)
+        assert snapshot.try_read(10, 1000) == pattern(1, 10, 1010)
         snapshot.set_length(3 * MIB)
         snapshot.save_facts({"a": 1})
         assert snapshot.facts == {"a": 1}

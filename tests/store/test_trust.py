@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from store.tools import MIB, MakeStore, address
+from store.tools import MIB, Clock, MakeStore, address
 
 from mountfs.model import Span
 from mountfs.store import BLOCK, Snapshot, Store
@@ -140,3 +140,23 @@ def test_a_machine_that_cannot_name_its_boot_believes_only_what_was_synced(tmp_p
         second = Store(directory, max_size=MIB, min_free=0, boot_id=str)
         with second as store, store.snapshot(address(str(synced)), "v1") as snapshot:
             assert snapshot.trusted == synced
+
+
+def test_maintenance_syncs_what_is_written_no_more(make_store: MakeStore, clock: Clock) -> None:
+    """Ten quiet seconds after the last write an open snapshot is brought to the disk, and not before."""
+    store = make_store()
+    with store.snapshot(address(), "v1") as snapshot:
+        _fill(snapshot)
+        store.maintain()
+        clock.advance(9)
+        snapshot.write(5 * BLOCK, b"more")
+        store.maintain()
+        clock.advance(9)
+        store.maintain()
+        assert snapshot.changes
+        clock.advance(1)
+        store.maintain()
+        assert not snapshot.changes
+    store.close()
+    with make_store(boot="boot-2") as store, store.snapshot(address(), "v1") as snapshot:
+        assert snapshot.trusted

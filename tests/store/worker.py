@@ -77,7 +77,8 @@ def churn(store: Store, seed: str) -> None:
                 start = choice.randrange(size)
                 stop = min(size, start + choice.randrange(1, 300_000))
                 snapshot.write(start, pattern(number, start, stop))
-                say("wrote")
+                right = snapshot.read(start, stop - start) == pattern(number, start, stop)
+                say("wrote" if right else "WRONG")
                 if choice.random() < 0.3:
                     snapshot.set_length(size)
                 if choice.random() < 0.3:
@@ -87,6 +88,12 @@ def churn(store: Store, seed: str) -> None:
                             spool.write(pattern(1000 + index, part * 30_000, part * 30_000 + 30_000))
                             say("spooled")
                         spool.finish().close()
+                for index in range(3):
+                    member = snapshot.member(index)
+                    if member is not None:
+                        with member:
+                            right = member.read(0, member.size) == pattern(1000 + index, 0, 120_000)
+                            say("read" if right else "WRONG")
                 if choice.random() < 0.1:
                     snapshot.mark_synced()
                 if choice.random() < 0.1:

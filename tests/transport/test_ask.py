@@ -253,9 +253,10 @@ def test_a_black_hole_opens_the_breaker_too() -> None:
                     await transport.ask(QUESTION, deadline=deadline)
             assert transport.statistics().breaker_open
             before = trio.current_time()
-            with pytest.raises(DeadlineExceeded):
-                await transport.ask(QUESTION, deadline=before + 50)
+            with pytest.raises(DeadlineExceeded) as caught:
+                await transport.ask(Question("/other", "session s9"), deadline=before + 50)
             assert trio.current_time() == before
+            assert caught.value.message == "svc: session s9: https://api.test gave no answer in time"
 
     run_virtually(main)
 
