@@ -7,6 +7,7 @@
     decoders.py    DECODERS, one row a compression method           inflate.py     a member's bytes, checked
     records.py     the records as they lie in the file              sniff.py       what came instead of a zip
     held.py        the archive's end, as far as it is here          crc.py         CRC-32
+    local.py       where a member's data starts
 
 Concurrency: nothing here waits or shares state; values are immutable unless their module says otherwise.
 """
@@ -19,9 +20,10 @@ from mountfs.zipformat.decoders import DECODERS, Decoder, DecoderRow, method_nam
 from mountfs.zipformat.directory import Directory
 from mountfs.zipformat.inflate import Inflater, inflate_whole
 from mountfs.zipformat.links import safe_link
+from mountfs.zipformat.local import data_start
 from mountfs.zipformat.names import SafeName, printable, safe_path
 from mountfs.zipformat.parser import DirectoryParser, NeedBytes
-from mountfs.zipformat.records import LOCAL_HEADER_SIZE, data_start
+from mountfs.zipformat.records import LOCAL_HEADER_SIZE
 
 __all__ = [
     "DECODERS",

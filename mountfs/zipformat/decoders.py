@@ -124,7 +124,7 @@ class NativeDecoder:
 
 
 class CopyableDeflate:
-    """Deflate by zlib-ng, whose state can be copied (about 30 us and 40 KiB): for checkpoints."""
+    """Deflate by zlib-ng, whose state can be copied (some microseconds and 40 KiB): for checkpoints."""
 
     def __init__(self, native: Any = None, kept: bytes = b"") -> None:
         self._native = native or _zlib.decompressobj(-15)

@@ -12,13 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from struct import Struct
-from struct import error as StructError  # noqa: N812
 from typing import NamedTuple
 
-from mountfs.errors import MemberDamaged
-from mountfs.model import Member
-
-LOCAL_SIGNATURE = 0x04034B50
 CENTRAL_SIGNATURE = 0x02014B50
 END_SIGNATURE = b"PK\x05\x06"
 ZIP64_END_SIGNATURE = b"PK\x06\x06"
@@ -50,7 +45,6 @@ END_RECORD_SIZE = 22
 ZIP64_LOCATOR_SIZE = 20
 ZIP64_END_SIZE = 56
 
-_LOCAL_LENGTHS = Struct("<I22xHH")
 _CENTRAL = Struct("<5xB2xHHHHIIIHHHHxxII")
 _END = Struct("<4xHHHHIIH")
 _ZIP64_LOCATOR = Struct("<4xIQI")
@@ -188,21 +182,3 @@ def extents(size: int, compressed_size: int, header_offset: int, extra: bytes) -
         (values[index],) = _U64.unpack_from(body, 8 * place)
     size, compressed_size, header_offset = values
     return Extents(size, compressed_size, header_offset, short=False)
-
-
-def data_start(local: bytes, member: Member) -> int:
-    """How far a member's data lies behind its local header's first byte.
-
-    ``local``: at least the header's 30 bytes. Raises MemberDamaged where no local header stands there.
-    Source: APPNOTE 4.3.7; name and extra lengths may differ from the central directory's.
-    """
-    try:
-        signature, name_length, extra_length = _LOCAL_LENGTHS.unpack_from(local)
-    except StructError:
-        signature = name_length = extra_length = 0
-    if signature != LOCAL_SIGNATURE:
-        raise MemberDamaged(
-            f"there is no local header at offset {member.header_offset}",
-            advice="the archive is damaged; nothing can be done on this side",
-        )
-    return int(LOCAL_HEADER_SIZE + name_length + extra_length)
