@@ -9,9 +9,11 @@ Concurrency: ``serve`` runs trio and returns; the rest runs inside.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
+import resource
 import signal
 import threading
 import time
@@ -28,7 +30,6 @@ from mountfs.caches import Flights, memory_cache
 from mountfs.config import Config, resolve_keys, runtime_directory
 from mountfs.config.mount import MountOptions
 from mountfs.control import Mount, Verbs, listen, socket_path
-from mountfs.errors import MountfsError
 from mountfs.filesystem import Filesystem
 from mountfs.providers import Provider, make
 from mountfs.session import Session, Sessions, Snapshot, Surroundings, Workshop
@@ -40,7 +41,6 @@ from mountfs.workers import Workers
 log = logging.getLogger(__name__)
 
 SHUTDOWN = 5.0
-SYNC_EVERY = 30.0
 HOUSEKEEPING = 0.5  # the bound of the cache is held within a second
 
 
@@ -103,7 +103,6 @@ async def parts(config: Config, *, offline: bool = False) -> AsyncIterator[Parts
                 shown.append(sessions)
             filesystem.append(Filesystem(config, shown))
             nursery.start_soon(_housekeeping, store, workers)
-            nursery.start_soon(_syncing, shown)
             yield Parts(filesystem[0], store, workers, memory)
     finally:
         with trio.CancelScope(shield=True):
@@ -125,22 +124,18 @@ async def _housekeeping(store: Store, workers: Workers) -> None:
             log.exception("keeping the cache in order failed inside mountfs")
 
 
-async def _syncing(shown: list[Sessions]) -> None:
-    """Brings what was fetched onto the disk, now and then and never in anybody's way."""
-    while True:
-        await trio.sleep(SYNC_EVERY)
-        for session in [session for sessions in shown for session in sessions.seen()]:
-            archive = getattr(session.current.content, "archive", None) if session.current is not None else None
-            if archive is not None:
-                try:
-                    await archive.sync()
-                except MountfsError as exc:
-                    log.warning("%s: not synced to the disk: %s", session.label, exc)
-
-
 def serve(config: Config, mountpoint: str, options: MountOptions, ready: Callable[[], None]) -> int:
     """Mounts and serves until told to stop; answers the exit status. ``ready`` is called when programs may go in."""
+    _raise_file_limit()
     return trio.run(_serve, config, mountpoint, options, ready)
+
+
+def _raise_file_limit() -> None:
+    """A snapshot in use takes three descriptors, an open member one: the soft limit of 1,024 is soon reached."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _serve(config: Config, mountpoint: str, options: MountOptions, ready: Callable[[], None]) -> int:

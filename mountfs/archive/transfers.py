@@ -121,7 +121,6 @@ class Archive(Local):
         self._failures: list[tuple[Span, MountfsError, float]] = []
         self._interest = 0
         self.fetched_bytes = 0
-        self._synced_bytes = 0 if source is not None else -1
         self.requests = 0
 
     # -- interest ------------------------------------------------------------------------------------------------
@@ -385,13 +384,6 @@ class Archive(Local):
         for transfer in self._transfers:
             transfer.scope.cancel()
         self.close_local()
-
-    async def sync(self) -> None:
-        """Brings what was fetched since the last time onto the disk, so that a power cut leaves it believed."""
-        if self.fetched_bytes != self._synced_bytes and not self._transfers:
-            fetched = self.fetched_bytes
-            if await self.on_disk(self.kept.mark_synced):
-                self._synced_bytes = fetched
 
     def failures(self) -> list[ServiceError]:
         """What is believed of this archive's transfers now, for ``why`` and ``status``."""
