@@ -2,7 +2,7 @@
 #   make demo     the demo: interactive on a terminal, else its scripted tour
 #   make test     everything that must hold: lint, types, floors, tests
 #   make lint     the first three of these
-#   make bench    the benchmarks beside the peers (tests/bench), as Markdown
+#   make bench    the benchmarks beside the peers (tests/bench), as Markdown (BENCH_ARGS=--quick)
 #   make fuzz     the long fuzzing run (FUZZ_SECONDS)
 #   make soak     the soak test (SOAK_MINUTES)
 #   make clean    removes what the other targets made
@@ -10,6 +10,7 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 FUZZ_SECONDS ?= 600
 SOAK_MINUTES ?= 10
 
@@ -38,7 +39,7 @@ demo: setup
 	@if [ -t 0 ] && [ -t 1 ]; then exec $(BIN)/mountfs demo; else exec $(BIN)/mountfs demo --check; fi
 
 bench: setup
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench $(BENCH_ARGS)
 
 fuzz: setup
 	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest tests/fuzz $(PYTEST_ARGS)

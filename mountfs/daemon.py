@@ -10,11 +10,14 @@ Concurrency: ``serve`` runs trio and returns; the rest runs inside.
 from __future__ import annotations
 
 import contextlib
+import contextlib
+import faulthandler
 import gc
 import logging
 import os
 import resource
 import signal
+import ssl
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Hashable
@@ -29,9 +32,11 @@ from mountfs.archive import Patience
 from mountfs.caches import Flights, memory_cache
 from mountfs.config import Config, resolve_keys, runtime_directory
 from mountfs.config.mount import MountOptions
-from mountfs.control import Mount, Verbs, listen, socket_path
+from mountfs.control import Mount, Verbs, describe, listen, socket_path
 from mountfs.filesystem import Filesystem
 from mountfs.providers import Provider, make
+from mountfs.service import Supervision
+from mountfs.service.canary import feed
 from mountfs.session import Session, Sessions, Snapshot, Surroundings, Workshop
 from mountfs.store import Store
 from mountfs.transport import Surroundings as TransportSurroundings
@@ -110,7 +115,8 @@ async def parts(config: Config, *, offline: bool = False) -> AsyncIterator[Parts
 
 
 def _providers(config: Config) -> list[Provider]:
-    around = TransportSurroundings(proxies=from_environment(os.environ))
+    # One context for all: reading the system's trust store takes 25 ms.
+    around = TransportSurroundings(proxies=from_environment(os.environ), tls=ssl.create_default_context())
     settings = resolve_keys(config, os.environ).providers
     return [make(each, config.network, around) for each in settings]
 
@@ -124,10 +130,17 @@ async def _housekeeping(store: Store, workers: Workers) -> None:
             log.exception("keeping the cache in order failed inside mountfs")
 
 
-def serve(config: Config, mountpoint: str, options: MountOptions, ready: Callable[[], None]) -> int:
-    """Mounts and serves until told to stop; answers the exit status. ``ready`` is called when programs may go in."""
+def serve(
+    config: Config,
+    mountpoint: str,
+    options: MountOptions,
+    ready: Callable[[], None],
+    supervision: Supervision = Supervision(),  # noqa: B008 - immutable
+) -> int:
+    """Mounts and serves until told to stop; answers the exit status. ``ready`` is called when programs may go in.
+    ``supervision``: who started us; with a ``device``, ``mountpoint`` is mounted already and only served."""
     _raise_file_limit()
-    return trio.run(_serve, config, mountpoint, options, ready)
+    return trio.run(_serve, config, mountpoint, options, ready, supervision)
 
 
 def _raise_file_limit() -> None:
@@ -138,7 +151,9 @@ def _raise_file_limit() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def _serve(config: Config, mountpoint: str, options: MountOptions, ready: Callable[[], None]) -> int:
+async def _serve(
+    config: Config, mountpoint: str, options: MountOptions, ready: Callable[[], None], supervision: Supervision
+) -> int:
     from mountfs import fuse
 
     async with parts(config, offline=options.offline) as built:
@@ -152,6 +167,7 @@ async def _serve(config: Config, mountpoint: str, options: MountOptions, ready: 
                 umask=options.umask,
                 options=_fuse_options(options),
                 now_ns=time.time_ns(),
+                device=supervision.device,
             ) as ended:
                 state = await trio.to_thread.run_sync(fuse.tune, mountpoint)
                 if state["max_background"].isdigit():
@@ -162,7 +178,7 @@ async def _serve(config: Config, mountpoint: str, options: MountOptions, ready: 
                     filesystem,
                     built.store,
                     built.workers,
-                    Mount(mountpoint, version("mountfs"), time.time(), state),
+                    Mount(mountpoint, version("mountfs"), time.time(), state, config.path),
                     wall=time.time,
                     memory=lambda: (int(built.memory.currsize), int(built.memory.maxsize)),
                 )
@@ -171,8 +187,11 @@ async def _serve(config: Config, mountpoint: str, options: MountOptions, ready: 
                     log.info("mounted on %s", mountpoint)
                     async with trio.open_nursery() as nursery:
                         nursery.start_soon(_until_signal, signals, nursery.cancel_scope)
+                        nursery.start_soon(_describe_on_signal, filesystem)
+                        nursery.start_soon(feed, supervision, mountpoint)
                         await ended.wait()
                         nursery.cancel_scope.cancel()
+                    supervision.notifier.tell("STOPPING=1")
     log.info("unmounted %s", mountpoint)
     return 0
 
@@ -182,6 +201,16 @@ async def _until_signal(signals: AsyncIterator[int], scope: trio.CancelScope) ->
         log.info("%s: unmounting", signal.Signals(number).name)
         _end_by_force(SHUTDOWN)
         scope.cancel()
+
+
+async def _describe_on_signal(filesystem: Filesystem) -> None:
+    """SIGUSR1: what the daemon is doing, into its log. Before that, and also while its loop hangs, every thread's
+    stack, to standard error (the log of a daemon in the background)."""
+    with trio.open_signal_receiver(signal.SIGUSR1) as signals:
+        with contextlib.suppress(OSError, ValueError):  # no standard error
+            faulthandler.register(signal.SIGUSR1, chain=True)
+        async for _ in signals:
+            log.warning("SIGUSR1: this is what the daemon is doing\n%s", describe(filesystem))
 
 
 def _end_by_force(seconds: float) -> None:

@@ -28,7 +28,7 @@ from typing import Any, ParamSpec, TypeVar
 import pyfuse3
 import trio
 
-from mountfs import errnos
+from mountfs import errnos, knobs
 from mountfs.errors import MountfsError, NotFound
 from mountfs.filesystem import Attributes, Caller, Filesystem
 from mountfs.model import Inode
@@ -40,8 +40,6 @@ T = TypeVar("T")
 MAX_TASKS = 100_000  # no lid: hundreds of readers blocked on one provider must leave room for another's
 MIN_TASKS = 8
 MAY_NOT = "mounting needs root or fusermount3 with its setuid bit; in a container, start it with --cap-add SYS_ADMIN"
-MAX_BACKGROUND = 4096
-READ_AHEAD_KIB = 1024
 EAGER_REQUESTS = 32
 BLOCK = 4096
 SECTOR = 512
@@ -281,26 +279,8 @@ class Invalidator:
 
 
 def tune(mountpoint: str) -> dict[str, str]:
-    """Raises read-ahead and max_background where permitted (root); answers what each is now, for ``doctor``.
-
-    Worth 5-13 times with 48 readers at 50 ms of latency; nothing an ordinary user may do."""
-    device = os.stat(mountpoint).st_dev
-    minor = os.minor(device)
-    knobs = {
-        "read_ahead_kb": (f"/sys/class/bdi/{os.major(device)}:{minor}/read_ahead_kb", READ_AHEAD_KIB),
-        "max_background": (f"/sys/fs/fuse/connections/{minor}/max_background", MAX_BACKGROUND),
-        "congestion_threshold": (f"/sys/fs/fuse/connections/{minor}/congestion_threshold", MAX_BACKGROUND * 3 // 4),
-    }
-    state: dict[str, str] = {}
-    for knob, (path, value) in knobs.items():
-        with contextlib.suppress(OSError), open(path, "w", encoding="ascii") as file:
-            file.write(str(value))
-        try:
-            with open(path, encoding="ascii") as file:
-                state[knob] = file.read().strip()
-        except OSError:
-            state[knob] = "unknown"
-    return state
+    """Raises read-ahead and max_background where permitted; answers what each is now (``knobs.tune``)."""
+    return knobs.tune(os.stat(mountpoint).st_dev)
 
 
 @contextlib.asynccontextmanager
@@ -313,14 +293,17 @@ async def mounted(
     umask: int,
     options: set[str],
     now_ns: int,
+    device: int | None = None,
 ) -> AsyncIterator[trio.Event]:
-    """Mounts and serves while the context is open; the event is set when the kernel's side is gone (umount)."""
+    """Mounts and serves while the context is open; the event is set when the kernel's side is gone (umount).
+    ``device``: the open /dev/fuse of a mount somebody else made; it is served, and not unmounted."""
     operations = Operations(filesystem, uid=uid, gid=gid, umask=umask)
     operations.born(now_ns)
     if EAGER_REQUESTS:
         pyfuse3.trio = EagerTrio()  # type: ignore[attr-defined]
     try:
-        pyfuse3.init(operations, mountpoint, {*pyfuse3.default_options, *options})
+        where = mountpoint if device is None else f"/dev/fd/{device}"  # libfuse's name for "mounted already"
+        pyfuse3.init(operations, where, {*pyfuse3.default_options, *options})
     except RuntimeError as error:  # libfuse, or fusermount3, has said why on standard error
         raise MountfsError(f"{mountpoint}: cannot be mounted: {error}", advice=MAY_NOT) from None
     ended = trio.Event()

@@ -1,4 +1,5 @@
-"""A drive without FUSE, for tests of the whole below the kernel: fakes, a configuration, and a kernel that caches nothing.
+"""A drive without FUSE, for tests of the whole below the kernel: fakes, a configuration, and a kernel that caches
+nothing.
 
     def test_x(world: World) -> None:
         world.fakes.dari.add("sess_1", zip_of({"a.txt": b"alpha"}))
@@ -217,9 +218,7 @@ class OpenHandle:
         return bytes(await self._fs.read(self._handle, offset, size))
 
     async def read_all(self, size: int = READ) -> bytes:
-        parts = []
-        for offset in range(0, self.size, size):
-            parts.append(await self.read(offset, size))
+        parts = [await self.read(offset, size) for offset in range(0, self.size, size)]
         assert await self.read(self.size, size) == b""
         return b"".join(parts)
 

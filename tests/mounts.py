@@ -51,13 +51,13 @@ def until(done: Callable[[], bool], seconds: float = ENDS) -> None:
         time.sleep(0.01)
 
 
-def sh(*words: str | Path, check: bool = True, user: int | None = None, **more: object) -> subprocess.CompletedProcess[str]:
+def sh(
+    *words: str | Path, check: bool = True, user: int | None = None, **more: object
+) -> subprocess.CompletedProcess[str]:
     """Runs a program; its output as text. ``user``: as whom, where we are root."""
     command = [*as_user(user), *map(str, words)]
     environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "TZ": "UTC", "HOME": "/nonexistent"}
-    ended = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=120, env=environment, **more
-    )  # type: ignore[call-overload]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=environment, **more)  # type: ignore[call-overload]
     assert not check or ended.returncode == 0, f"{words}: {ended.stdout[-2000:]}{ended.stderr[-2000:]}"
     result: subprocess.CompletedProcess[str] = ended
     return result

@@ -26,6 +26,7 @@ from mountfs.caches import Flights
 from mountfs.content import SMALL, FileReader, InMemory, Progressive, Pump, Reader, Shared, open_sink
 from mountfs.errors import MemberDamaged, MountfsError
 from mountfs.model import Member, Span
+from mountfs.store import Snapshot as Kept
 from mountfs.zipformat import Directory, Inflater, ZipLimits, crc32, data_start, ensure_readable, inflate_whole
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,11 @@ class ZipContent:
         self._sound = bytearray(len(directory))
         """1 for a small member that passed its check in this process."""
         archive.walk = window.Walk(len(directory))
+
+    @property
+    def kept(self) -> Kept:
+        """Its part of the store."""
+        return self.archive.kept
 
     # -- opening -------------------------------------------------------------------------------------------------
 
@@ -120,8 +126,9 @@ class ZipContent:
         return error
 
     def revive(self, index: int) -> None:
-        """Gives a dead member another chance: under a new inode, from bytes fetched again."""
-        if self.dead.pop(index, None) is None:
+        """Gives a dead member another chance: under a new inode, from bytes fetched again. None where its bytes came
+        with everything else in one body: they can only be had again with all of it (``mountfs refresh``)."""
+        if self.archive.came_whole or self.dead.pop(index, None) is None:
             return
         self.salts[index] = self.salts.get(index, 0) + 1
         self._checked.discard(index)

@@ -91,7 +91,8 @@ class _Waiter:
 
 
 class Archive(Local):
-    """One archive version. ``total``: its length in bytes. Built by ``opening.py``; closed by its snapshot."""
+    """One archive version. ``total``: its length in bytes. Built by ``opening.py``; closed by its snapshot.
+    ``came_whole``: in one body, so no part of it can be asked for again."""
 
     def __init__(
         self,
@@ -122,6 +123,8 @@ class Archive(Local):
         self._interest = 0
         self.fetched_bytes = 0
         self.requests = 0
+        self.came_whole = False
+        self._pouring: trio.Event | None = None
 
     # -- interest ------------------------------------------------------------------------------------------------
 
@@ -274,8 +277,9 @@ class Archive(Local):
             with transfer.scope:
                 await self._claimed(transfer)
         except SnapshotLost as exc:
-            self.lost = exc
-            self.on_lost(exc)
+            if self.lost is None:  # its other transfers meet the same: one line in the log is enough
+                self.lost = exc
+                self.on_lost(exc)
         except MountfsError as exc:
             error = exc
         except Exception:  # background work has no handler's guard above it: a bug here must not end the mount
@@ -329,18 +333,39 @@ class Archive(Local):
         deadline = trio.current_time() + self._patience.deadline
         async with self.source.open(span, pin=self.validator, deadline=deadline) as body:
             self._check(body, span)
-            await self.pour(body, transfer)
+            if body.partial:
+                await self.pour(body, transfer)
+                return
+            if self._pouring is None:
+                await self._pour_whole(body, transfer)
+                return
+            pouring = self._pouring
+        await pouring.wait()
+        transfer.at = min((hole.start for hole in self.missing(transfer.rest)), default=transfer.stop)
 
     def _check(self, body: Body, span: Span) -> None:
         """A reply that is not this version, or not this span, must not be joined."""
         same = self.validator.agrees(body.validator) and body.total in {None, self.total}
-        if not same or not body.partial or body.encoded:
+        if not same or body.encoded:
             raise SnapshotLost(
                 f"{self.label}: the archive changed while it was being read",
                 advice="open the file again to get the new version",
             )
-        if body.start != span.start:
+        if body.partial and body.start != span.start:
             raise ServiceFailed(f"{self.label}: asked for byte {span.start}, the reply starts at {body.start}")
+
+    async def _pour_whole(self, body: Body, transfer: Transfer) -> None:
+        """All of the same version came where a part was asked for: kept from first to last, so it is asked for once.
+        Other transfers wait for it meanwhile."""
+        self._pouring = trio.Event()
+        whole = Transfer(0, self.total, trio.current_time(), demand=True)
+        try:
+            await self.pour(body, whole)
+        finally:
+            self._pouring.set()
+            self._pouring = None
+            if whole.at > transfer.at:
+                transfer.at = min(whole.at, transfer.stop)
 
     async def pour(self, body: Body, transfer: Transfer) -> None:
         """Writes a body as it comes: in batches, but at once when it completes somebody's need."""

@@ -24,10 +24,19 @@ VERBS: dict[str, str] = {
     "umount": "Unmount, and wait for the daemon.",
     "ls": "List a path without mounting.",
     "cat": "Print files without mounting.",
+    "export": "Copy sessions into a directory without mounting.",
+    "fetch": "Bring whole sessions into the cache.",
+    "refresh": "Ask a service again for what is known of a session.",
+    "status": "Show mounts, providers, sessions, transfers, cache.",
+    "why": "Tell why a path failed or was slow.",
+    "doctor": "Check this machine, the configuration and every key.",
+    "cache": "Look at, prune, clear or verify the disk cache.",
+    "log-level": "Change what a running mount logs.",
     "demo": "Mount sample sessions of fake services.",
     "config": "Check, show or write the configuration.",
+    "completion": "Print a shell's completion script.",
 }
-"""Verb -> its line in the help. The command is ``command`` in ``mountfs.cli.<verb>``."""
+"""Verb -> its line in the help. The command is ``command`` in ``mountfs.cli.<verb>``, ``-`` being ``_`` there."""
 
 
 class Verbs(click.Group):
@@ -39,7 +48,7 @@ class Verbs(click.Group):
     def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
         if name not in VERBS:
             return None
-        command: click.Command = import_module(f"mountfs.cli.{name}").command
+        command: click.Command = import_module(f"mountfs.cli.{name.replace('-', '_')}").command
         return command
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -13,12 +13,12 @@ import contextlib
 import os
 import select
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 
 from mountfs.cli.table import MountFailed
+from mountfs.service import Notifier
 
 READY_FD = "_MOUNTFS_READY_FD"
 """Number of the descriptor the child writes to; between our own processes, no setting."""
@@ -86,17 +86,16 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 def readiness(environ: MutableMapping[str, str], log_path: str | None) -> Callable[[], None]:
     """What the daemon calls when its mount can be used: tells the parent, and systemd (sd_notify(3)).
 
-    Takes READY_FD and NOTIFY_SOCKET out of ``environ``, so that no child of the daemon inherits them. ``log_path``:
+    Takes READY_FD out of ``environ``, so that no child of the daemon inherits it. ``log_path``:
     where standard output and error go from then on, for a daemon in the background.
     """
     descriptor = int(environ.pop(READY_FD, "-1"))
-    notify = environ.get("NOTIFY_SOCKET", "")
+    notifier = Notifier(environ.get("NOTIFY_SOCKET", ""))
     if descriptor >= 0:
         os.set_inheritable(descriptor, False)
 
     def ready() -> None:
-        if notify:
-            _notify(notify, b"READY=1")
+        notifier.tell("READY=1")
         if descriptor < 0:
             return
         os.chdir("/")
@@ -114,15 +113,6 @@ def _redirect(path: str) -> None:
     for standard in (1, 2):
         os.dup2(log, standard)
     os.close(log)
-
-
-def _notify(address: str, message: bytes) -> None:
-    if address.startswith("@"):
-        address = "\0" + address[1:]
-    # systemd may be gone or the socket stale: that is no reason not to serve.
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-        channel.connect(address)
-        channel.send(message)
 
 
 def in_background(environ: Mapping[str, str]) -> bool:

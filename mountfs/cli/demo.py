@@ -10,9 +10,11 @@ Concurrency: the fakes run in their own thread; this one waits for the daemon or
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FrameType
@@ -56,6 +58,8 @@ def command(mountpoint: str | None, check: bool) -> int:
     from mountfs.config import MountOptions
 
     check_machine(MountOptions())
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # of ticks and branches, where the locale has none
     with _interrupted_once(), demo_directory() as directory, _mounted(mountpoint, directory) as demo:
         if check:
             from mountfs.demo.tour import run

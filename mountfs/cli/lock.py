@@ -44,7 +44,7 @@ def hold(mountpoint: str) -> int:
 def holder(mountpoint: str, mount: Mount | None) -> int | None:
     """The process that serves ``mountpoint``, or None. ``mount``: its line in the table, which names its user."""
     for path in _candidates(mountpoint, mount):
-        pid = _locked_by(path)
+        pid = locked_by(path)
         if pid is not None:
             return pid
     return None
@@ -67,7 +67,8 @@ def _candidates(mountpoint: str, mount: Mount | None) -> list[str]:
     return [os.path.join(each, mount_name(mountpoint) + ".lock") for each in directories]
 
 
-def _locked_by(path: str) -> int | None:
+def locked_by(path: str) -> int | None:
+    """The process that holds the lock at ``path`` (0 if it has not said which); None if nobody does."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:

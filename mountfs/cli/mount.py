@@ -82,6 +82,7 @@ def serve(mountpoint: str | None, words: Sequence[str], *, offline: bool) -> int
     from mountfs.cli.logs import configure_logging
     from mountfs.cli.table import canonical, clear, make
     from mountfs.config import mount_name, parse_mount_words, state_directory
+    from mountfs.service import supervision
 
     options = parse_mount_words(words)
     options = replace(options, offline=options.offline or offline)
@@ -89,17 +90,20 @@ def serve(mountpoint: str | None, words: Sequence[str], *, offline: bool) -> int
     chosen = mountpoint or config.mountpoint
     if not chosen:
         raise click.UsageError("no MOUNTPOINT: give one, or set mountpoint in the configuration")
-    check_machine(options)
+    supervised = supervision(os.environ)
+    if supervised.device is None:
+        check_machine(options)
     path = canonical(chosen)
     log_path = None
     if in_background(os.environ):
         log_path = os.path.join(state_directory(os.environ), f"mount-{mount_name(path)}.log")
     configure_logging(log_level("info"), os.environ, path=log_path)
     ready = readiness(os.environ, log_path)
-    if clear(path):
+    if supervised.device is None and clear(path):
         logger.warning("%s: cleared a mount whose daemon had died", path)
     hold(path)
-    make(path)
+    if supervised.device is None:
+        make(path)
     from mountfs import daemon
 
-    return daemon.serve(config, path, options, ready)
+    return daemon.serve(config, path, options, ready, supervised)

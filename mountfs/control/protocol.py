@@ -2,8 +2,9 @@
 
 A unix socket in the runtime directory, 0600 in a 0700 directory, one for each mount. A client sends one line of JSON,
 ``{"v": 1, "verb": "status", "args": {…}}``; the daemon answers lines of JSON: any number of ``{"news": …}``
-(progress), then one ``{"done": …}`` or ``{"error": {"message", "advice", "errno"}}``, and closes. A line is at most
-16 MiB. Only the owner of the daemon (and root) is answered: the kernel tells who asks (SO_PEERCRED).
+(progress) and ``{"alive": true}`` (every 2 s, so that silence means that its loop hangs), then one ``{"done": …}`` or
+``{"error": {"message", "advice", "errno"}}``, and closes. A line is at most 16 MiB. A client that closes its end ends
+its request. Only the owner of the daemon (and root) is answered: the kernel tells who asks (SO_PEERCRED).
 
 Concurrency: the server is a task on the daemon's loop, a task a connection; the client is blocking, for the command
 line, every wait under a timeout: a daemon that hangs is told as such.
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 VERSION = 1
 LINE = 16 << 20
 REQUEST_TIMEOUT = 10.0
+ALIVE = 2.0
 CREDENTIALS = struct.Struct("3i")
 
 News = Callable[[Any], Awaitable[None]]
@@ -99,11 +101,9 @@ async def _serve(stream: trio.SocketStream, verbs: Mapping[str, Verb]) -> None:
             with trio.move_on_after(REQUEST_TIMEOUT):
                 request = await _receive(stream)
             if request is not None:
-                await _answer(stream, request, verbs)
+                await _answer(_Client(stream), request, verbs)
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         pass  # the client left: nothing is owed to it
-    except Exception:  # a task of the daemon's nursery: a bug here must not end the mount
-        log.exception("a request on the control socket failed inside mountfs")
 
 
 def _may_ask(stream: trio.SocketStream) -> bool:
@@ -125,25 +125,67 @@ async def _receive(stream: trio.SocketStream) -> Any:
         return {}
 
 
-async def _answer(stream: trio.SocketStream, request: Any, verbs: Mapping[str, Verb]) -> None:
+class _Client:
+    """The asking end, while a verb works for it. ``scope``: cancelled once it has left."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self.scope = trio.CancelScope()
+        self._stream = stream
+        self._turn = trio.Lock()
+
+    async def send(self, message: dict[str, Any]) -> None:
+        line = json.dumps(message).encode() + b"\n"
+        async with self._turn:
+            try:
+                await self._stream.send_all(line)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                self.scope.cancel()
+                await trio.lowlevel.checkpoint_if_cancelled()
+
+    async def news(self, news: Any) -> None:
+        await self.send({"news": news})
+
+    async def until_gone(self) -> None:
+        """Ends its request when the client closes its end."""
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            while await self._stream.receive_some(4096):
+                pass
+        self.scope.cancel()
+
+    async def show_life(self) -> None:
+        while True:
+            await trio.sleep(ALIVE)
+            await self.send({"alive": True})
+
+
+async def _answer(client: _Client, request: Any, verbs: Mapping[str, Verb]) -> None:
     if not isinstance(request, dict) or request.get("v") != VERSION:
-        await _send(stream, {"error": {"message": "another version of the control protocol", "errno": 0}})
+        await client.send(_error("another version of the control protocol", advice="mountfs was upgraded: mount again"))
         return
     verb = verbs.get(str(request.get("verb")))
     if verb is None:
-        await _send(stream, {"error": {"message": f"no such request: {request.get('verb')}", "errno": 0}})
+        await client.send(_error(f"no such request: {request.get('verb')}", advice="mountfs was upgraded: mount again"))
         return
+    with client.scope:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.until_gone)
+            nursery.start_soon(client.show_life)
+            await client.send(await _outcome(verb, request.get("args") or {}, client.news))
+            nursery.cancel_scope.cancel()
+
+
+async def _outcome(verb: Verb, args: Mapping[str, Any], news: News) -> dict[str, Any]:
     try:
-        result = await verb(request.get("args") or {}, lambda news: _send(stream, {"news": news}))
+        return {"done": await verb(args, news)}
     except MountfsError as exc:
-        error = {"message": exc.message, "advice": exc.advice, "errno": errnos.errno_of(exc)}
-        await _send(stream, {"error": error})
-    else:
-        await _send(stream, {"done": result})
+        return _error(exc.message, advice=exc.advice, number=errnos.errno_of(exc))
+    except Exception:  # a task of the daemon's nursery: a bug here must not end the mount
+        log.exception("a request on the control socket failed inside mountfs")
+        return _error("the request failed inside mountfs", advice="see the daemon's log, report it")
 
 
-async def _send(stream: trio.SocketStream, message: dict[str, Any]) -> None:
-    await stream.send_all(json.dumps(message).encode() + b"\n")
+def _error(message: str, *, advice: str, number: int = 0) -> dict[str, Any]:
+    return {"error": {"message": message, "advice": advice, "errno": number}}
 
 
 # -- the client's end --------------------------------------------------------------------------------------------
@@ -165,7 +207,10 @@ def ask(path: str, verb: str, args: Mapping[str, Any] | None = None, *, timeout:
                 if "done" in message:
                     yield message["done"]
                     return
-                yield message["news"]
+                if "news" in message:
+                    yield message["news"]
+        except PermissionError as exc:
+            raise ControlError("the daemon is another user's", advice="ask as that user, or as root") from exc
         except (FileNotFoundError, ConnectionRefusedError) as exc:
             raise ControlError("no daemon listens", advice="is it mounted? 'mountfs status' lists the mounts") from exc
         except TimeoutError as exc:

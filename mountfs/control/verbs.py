@@ -11,37 +11,33 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import trio
-
-from mountfs import errnos
-from mountfs.archive import Archive
+from mountfs.control.fetching import fetch_session
 from mountfs.control.protocol import News, Verb
+from mountfs.control.report import Row, member_row, provider_row, session_row, transfer_rows
+from mountfs.control.tasks import task_tree
 from mountfs.errors import MountfsError, NotFound
 from mountfs.filesystem import Filesystem
-from mountfs.model import Span
-from mountfs.session import Session, Sessions, Snapshot
+from mountfs.session import Session, Sessions, mark_stale
 from mountfs.store import Store
 from mountfs.workers import Workers
 
 Args = Mapping[str, Any]
 
-FETCH_WINDOW = 8 << 20
-FETCH_PARALLEL = 6
-NEWS_EVERY = 0.2
-
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """What the daemon says of itself. ``knobs``: the kernel's settings, raised or not."""
+    """What the daemon says of itself. ``knobs``: the kernel's settings, raised or not. ``config``: where its
+    configuration was read from."""
 
     mountpoint: str
     version: str
     started: float
     knobs: Mapping[str, str]
+    config: str | None = None
 
 
 class Verbs:
@@ -68,9 +64,11 @@ class Verbs:
         return {
             "ping": self.ping,
             "status": self.status,
+            "sessions": self.sessions,
             "refresh": self.refresh,
             "fetch": self.fetch,
             "why": self.why,
+            "tasks": self.tasks,
             "log_level": self.log_level,
         }
 
@@ -88,108 +86,57 @@ class Verbs:
             "mountpoint": self._mount.mountpoint,
             "version": self._mount.version,
             "pid": os.getpid(),
+            "config": self._mount.config,
             "uptime": self._wall() - self._mount.started,
+            "log_level": logging.getLevelName(logging.getLogger().level).lower(),
             "kernel": dict(self._mount.knobs),
-            "providers": [self._provider(sessions) for sessions in self._fs.providers],
-            "sessions": [self._session(s) for p in self._fs.providers for s in p.seen() if s.touched],
-            "transfers": [row for p in self._fs.providers for s in p.seen() for row in self._transfers(s)],
+            "providers": [provider_row(sessions) for sessions in self._fs.providers],
+            "sessions": [session_row(s) for p in self._fs.providers for s in p.seen() if s.touched],
+            "transfers": [row for p in self._fs.providers for s in p.seen() for row in transfer_rows(s)],
             "cache": {"used": used, "max_size": self._store.max_size, "dir": self._store.directory},
             "memory": {"used": memory, "max": most},
             "filesystem": self._fs.statistics(),
+            "programs": self._fs.usage.programs(),
         }
 
-    def _provider(self, sessions: Sessions) -> dict[str, Any]:
-        figures = sessions.around.provider.statistics()
-        error = sessions.last_error
-        return {
-            "name": sessions.name,
-            "type": sessions.around.provider.type,
-            "offline": sessions.around.offline,
-            "listing": sessions.listing.state.value,
-            "listing_stale": sessions.listing.error is not None,
-            "listed": sessions.listed_count,
-            "requests": {str(status): count for status, count in figures.requests.items()},
-            "retries": figures.retries,
-            "bytes": figures.bytes_received,
-            "latency": figures.latency,
-            "transfers": figures.transfers,
-            "waiting": figures.waiting,
-            "breaker_open": figures.breaker_open,
-            "last_error": figures.last_error or (str(error) if error else ""),
-            "last_error_at": figures.last_error_at,
-        }
-
-    def _session(self, session: Session) -> dict[str, Any]:
-        now = trio.current_time()
-        snapshot = session.current
-        left = session.belief.left(now)
-        row: dict[str, Any] = {
-            "provider": session.around.provider.name,
-            "id": session.id,
-            "state": session.belief.state.value,
-            "status": session.info.status if session.info is not None else "",
-            "believed_for": left if left != float("inf") else None,
-            "error": str(session.belief.error) if session.belief.error and session.belief.holds(now) else "",
-        }
-        if snapshot is not None:
-            row |= self._snapshot(snapshot)
-        return row
-
-    @staticmethod
-    def _snapshot(snapshot: Snapshot) -> dict[str, Any]:
-        archive = getattr(snapshot.content, "archive", None)
-        if archive is None:
-            way, here = "file by file", None
-        else:
-            way = "whole download" if snapshot.whole else "ranges"
-            here = archive.kept.present_bytes
-        return {
-            "way": way,
-            "size": snapshot.size,
-            "here": here,
-            "files": snapshot.namespace.files,
-            "directories": snapshot.namespace.directories,
-            "remarks": dict(snapshot.namespace.remarks.counts),
-            "fetched": snapshot.fetched,
-            "damaged": len(snapshot.content.dead),
-        }
-
-    @staticmethod
-    def _transfers(session: Session) -> list[dict[str, Any]]:
-        rows = []
-        if (progress := session.progress) is not None:
-            rows.append({"session": session.label, "what": "archive", "bytes": progress.bytes, "total": progress.total})
-        archive = getattr(session.current.content, "archive", None) if session.current is not None else None
-        rows += [
-            {
-                "session": session.label,
-                "what": f"bytes {transfer.start}-{transfer.stop}",
-                "bytes": transfer.at - transfer.start,
-                "total": transfer.stop - transfer.start,
-            }
-            for transfer in (archive.transfers if archive is not None else ())
-        ]
-        return rows
+    async def sessions(self, args: Args, news: News) -> Any:  # noqa: ARG002
+        """The ids of a provider's sessions, as ``ls`` shows them."""
+        sessions, _ = self._split(str(args.get("path") or ""))
+        return {"sessions": [session.id for session in await sessions.names()]}
 
     # -- refresh -------------------------------------------------------------------------------------------------
 
     async def refresh(self, args: Args, news: News) -> Any:
-        """Forgets what is believed of sessions (or of all of a provider's) and looks again now."""
-        refreshed = []
+        """Forgets what is believed of sessions (or of all of a provider's) and looks again now. Answers a row a path:
+        its ``label`` and, where the service could not be asked, the ``error`` (the old contents are shown)."""
+        rows = []
         for path in args.get("paths") or []:
             sessions, session_id = self._split(str(path))
-            if session_id is None:
-                sessions.forget()
-                self._fs.nodes.forget_names(sessions)
-                refreshed.append(sessions.name)
-                continue
-            sessions.forget_answer(session_id)
-            self._fs.nodes.forget_name(sessions, session_id)
-            session = await sessions.lookup(session_id)
+            rows.append(await (self._renew(sessions, session_id) if session_id else self._forget_all(sessions)))
+            await news({"refreshed": rows[-1]["label"]})
+        return {"refreshed": rows}
+
+    async def _forget_all(self, sessions: Sessions) -> Row:
+        sessions.forget()
+        self._fs.nodes.forget_names(sessions)
+        await self._workers.disk(mark_stale, sessions.around)
+        return {"label": sessions.name, "error": ""}
+
+    async def _renew(self, sessions: Sessions, session_id: str) -> Row:
+        sessions.forget_answer(session_id)
+        self._fs.nodes.forget_name(sessions, session_id)
+        session = await sessions.lookup(session_id)
+        before = session.current
+        error: MountfsError | None = None
+        try:
             await session.renew()
-            refreshed.append(session.label)
-            await news({"refreshed": session.label})
-        return {"refreshed": refreshed}
+            error = session.refresh_error
+        except MountfsError as exc:
+            error = exc
+        if error is not None:
+            await self._workers.disk(mark_stale, sessions.around, session_id)
+        changed = before is not None and session.current is not before
+        return {"label": session.label, "changed": changed, "error": str(error or "")}
 
     # -- fetch ---------------------------------------------------------------------------------------------------
 
@@ -206,33 +153,30 @@ class Verbs:
         """What is known of a path and of its last failures."""
         path = str(args.get("path") or "").strip("/")
         sessions, session_id = self._split(path)
-        answer: dict[str, Any] = {"path": path, "provider": self._provider(sessions)}
+        answer: Row = {"path": path, "provider": provider_row(sessions)}
         if session_id is not None:
             session = sessions.find(session_id)
+            answer["known"] = sessions.known(session_id)
+            answer["answer"] = sessions.believed(session_id)
             if session is not None:
-                answer["session"] = self._session(session)
-                answer["last_opening"] = session.last_opening
-                answer["member"] = self._member(session, path.split("/", 2)[2] if path.count("/") > 1 else "")
+                answer |= self._session(session, path.split("/", 2)[2] if path.count("/") > 1 else "")
         answer["events"] = self._fs.waiting.events(path)
         return answer
 
     @staticmethod
-    def _member(session: Session, inner: str) -> dict[str, Any] | None:
-        snapshot = session.current
-        node = snapshot.namespace.resolve(os.fsencode(inner)) if snapshot is not None else None
-        if snapshot is None or node is None or node < 0:
-            return None
-        member = snapshot.members[node]
-        dead = snapshot.content.dead.get(node)
+    def _session(session: Session, inner: str) -> Row:
         return {
-            "size": member.size,
-            "compressed_size": member.compressed_size,
-            "method": member.method,
-            "crc32": f"{member.crc:08x}",
-            "encrypted": member.encrypted,
-            "fault": member.fault or str(dead or ""),
-            "errno": errnos.name_of(dead) if dead is not None else "",
+            "session": session_row(session),
+            "last_opening": session.last_opening,
+            "transfers": transfer_rows(session),
+            "member": member_row(session, inner),
         }
+
+    # -- the daemon itself ---------------------------------------------------------------------------------------
+
+    async def tasks(self, args: Args, news: News) -> Any:  # noqa: ARG002
+        """What it is doing right now."""
+        return {"waiting": self._fs.waiting.pending(), "tasks": task_tree()}
 
     async def log_level(self, args: Args, news: News) -> Any:  # noqa: ARG002
         """Changes the log level of the running daemon."""
@@ -249,63 +193,3 @@ class Verbs:
                 return sessions, rest.partition("/")[0] or None
         names = ", ".join(sessions.name for sessions in self._fs.providers)
         raise NotFound(f"no provider {provider!r}", advice=f"configured: {names}")
-
-
-async def fetch_session(session: Session, news: News) -> Any:
-    """All of a session into the cache. ``news``: its bytes here and in all, a few times a second. Also used without a
-    daemon. Raises what entering or a transfer raises."""
-
-    async def tell(done: int, total: int | None) -> None:
-        await news({"session": session.label, "bytes": done, "total": total})
-
-    async def tell_of_opening() -> None:
-        while True:
-            await trio.sleep(NEWS_EVERY)
-            if (progress := session.progress) is not None:
-                await tell(progress.bytes, progress.total)
-
-    snapshot: Snapshot | None = None
-    error: MountfsError | None = None
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(tell_of_opening)
-        try:
-            snapshot = await session.enter()
-        except MountfsError as exc:
-            error = exc
-        nursery.cancel_scope.cancel()
-    if error is not None:
-        raise error
-    assert snapshot is not None
-    snapshot.handles += 1
-    try:
-        archive = getattr(snapshot.content, "archive", None)
-        if archive is not None:
-            await _fetch_archive(archive, tell)
-        else:
-            await _fetch_files(snapshot, tell)
-    finally:
-        snapshot.release()
-    return {"session": session.label, "bytes": snapshot.size, "total": snapshot.size}
-
-
-async def _fetch_archive(archive: Archive, tell: Callable[[int, int], Awaitable[None]]) -> None:
-    with archive.interested():
-        for start in range(0, archive.total, FETCH_WINDOW):
-            need = Span(start, min(start + FETCH_WINDOW, archive.total))
-            ahead = min(FETCH_WINDOW, archive.total - need.stop)
-            await archive.ensure(need, ahead=ahead, parallel=FETCH_PARALLEL)
-            await tell(archive.kept.present_bytes, archive.total)
-
-
-async def _fetch_files(snapshot: Snapshot, tell: Callable[[int, int], Awaitable[None]]) -> None:
-    done = 0
-    for index in range(len(snapshot.members)):
-        size = snapshot.members[index].size
-        reader = await snapshot.content.open(index, listed=False)
-        try:
-            if size:
-                await reader.read(size - 1, 1)
-        finally:
-            reader.release()
-        done += size
-        await tell(done, snapshot.size)

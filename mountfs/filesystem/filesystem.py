@@ -39,6 +39,7 @@ from mountfs.errors import (
 )
 from mountfs.filesystem.nodes import NOBODY, Attributes, Caller, Dentry, Node, OpenDirectory, OpenFile
 from mountfs.filesystem.table import FOREVER_TTL, Nodes
+from mountfs.filesystem.usage import Usage
 from mountfs.filesystem.waiting import Waiting
 from mountfs.model import Inode, Kind
 from mountfs.session import Session, Sessions, Snapshot
@@ -55,6 +56,7 @@ class Filesystem:
         self._providers = {sessions.name.encode(): sessions for sessions in providers}
         self.nodes = Nodes()
         self.waiting = Waiting(config.network.deadline, wall)
+        self.usage = Usage()
         self._files: Handles[OpenFile] = Handles()
         self._directories: Handles[OpenDirectory] = Handles()
         self._crawled: Counter[str] = Counter()
@@ -241,7 +243,9 @@ class Filesystem:
         snapshot = await self._enter(node, caller)
         place = self._bind_file(node, snapshot)
         reader = self._peek_reader(snapshot, place)
+        self.usage.opens += 1
         if reader is None:
+            self.usage.opens_waited += 1
             listed = snapshot.was_listed(place, trio.current_time())
             snapshot.handles += 1
             try:
@@ -250,8 +254,10 @@ class Filesystem:
                 )
             finally:
                 snapshot.release()
+            if isinstance(reader, InMemory):  # all of it came with the open
+                self.usage.waited(caller.program(), reader.size)
         snapshot.handles += 1
-        return self._files.add(OpenFile(reader, snapshot, node.session, self.nodes.label(node)))
+        return self._files.add(OpenFile(reader, snapshot, node.session, self.nodes.label(node), caller))
 
     def _bind_file(self, node: Node, snapshot: Snapshot) -> int:
         """Where this inode's file stands in the current snapshot; ESTALE if it changed or vanished."""
@@ -285,7 +291,11 @@ class Filesystem:
         if wanted <= 0:
             return b""
         data = reader.peek(offset, wanted)
+        self.usage.reads += 1
+        self.usage.bytes += wanted
         if data is None:
+            self.usage.reads_waited += 1
+            self.usage.waited(opened.program(), wanted)
             data = await self.waiting.read(opened, offset, wanted)
         if len(data) != wanted:
             # The kernel would truncate the file silently on a short reply: this is the one place that forbids it.
@@ -308,6 +318,7 @@ class Filesystem:
             "inodes": len(self.nodes),
             "open_files": len(self._files),
             "open_directories": len(self._directories),
+            **self.usage.facts(),
             **self.waiting.statistics(),
         }
 

@@ -109,6 +109,14 @@ class OpenFile:
     snapshot: Snapshot
     session: Session
     label: str
+    caller: Caller = NOBODY
+    _program: str | None = None
+
+    def program(self) -> str:
+        """The name of the program that opened it."""
+        if self._program is None:
+            self._program = self.caller.program() if self.caller.pid > 0 else ""
+        return self._program
 
 
 @dataclass(eq=False, slots=True)

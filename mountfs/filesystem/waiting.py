@@ -10,11 +10,14 @@ Concurrency: trio task thread.
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import trio
 
@@ -32,6 +35,19 @@ SLOW = 1.0
 EVENTS = 500
 FEW = 256  # with more background requests than this, stuck readers do not matter to others
 KERNEL_DEFAULT = 12
+GRACE = 0.5  # seconds: at a deadline, what was being waited for says more of why than the wait does
+
+
+class Request(NamedTuple):
+    """A file-system request that waits. ``number``: counted from the daemon's start, for the log."""
+
+    number: int
+    pid: int
+    label: str
+
+
+REQUEST: ContextVar[Request | None] = ContextVar("request", default=None)
+"""The request a task works for; tasks it starts inherit it, so a line of the log can say who caused it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +78,15 @@ class _PendingRead:
     provider: str
     scope: trio.CancelScope
     since: float
+    request: Request
 
 
 @dataclass(eq=False, slots=True)
 class _Wait:
     caller: Caller
     scope: trio.CancelScope
+    since: float
+    request: Request
     signalled: bool = False
 
 
@@ -83,6 +102,7 @@ class Waiting:
         self._waiting_in: Counter[Inode] = Counter()
         self._waits: dict[_Wait, Inode] = {}
         self._reads: list[_PendingRead] = []
+        self._numbers = itertools.count(1)
 
     async def wait(
         self,
@@ -94,9 +114,23 @@ class Waiting:
         seconds: float | None = None,
     ) -> T:
         """``work`` under the deadline of one request, ended by a signal pending for the caller."""
-        seconds = self._deadline if seconds is None else seconds
-        began = trio.current_time()
-        wait = _Wait(caller, trio.CancelScope(deadline=began + seconds))
+        with self._request(caller.pid, label) as request:
+            return await self._wait(request, caller, work, where, self._deadline if seconds is None else seconds)
+
+    @contextmanager
+    def _request(self, pid: int, label: str) -> Iterator[Request]:
+        request = Request(next(self._numbers), pid, label)
+        token = REQUEST.set(request)
+        try:
+            yield request
+        finally:
+            REQUEST.reset(token)
+
+    async def _wait(
+        self, request: Request, caller: Caller, work: Callable[[], Awaitable[T]], where: Inode, seconds: float
+    ) -> T:
+        label, began = request.label, trio.current_time()
+        wait = _Wait(caller, trio.CancelScope(deadline=began + seconds + GRACE), began, request)
         self._waits[wait] = where
         self._waiting_in[where] += 1
         error: MountfsError | None = None
@@ -141,8 +175,14 @@ class Waiting:
         return inode in self._waiting_in
 
     async def read(self, opened: OpenFile, offset: int, size: int) -> bytes | memoryview:
-        pending = _PendingRead(opened.session.around.provider.name, trio.CancelScope(), trio.current_time())
-        pending.scope.deadline = trio.current_time() + self._deadline
+        """A read that is not at hand, under the deadline of one request."""
+        with self._request(opened.caller.pid, opened.label) as request:
+            return await self._read(request, opened, offset, size)
+
+    async def _read(self, request: Request, opened: OpenFile, offset: int, size: int) -> bytes | memoryview:
+        began = trio.current_time()
+        scope = trio.CancelScope(deadline=began + self._deadline + GRACE)
+        pending = _PendingRead(opened.session.around.provider.name, scope, began, request)
         self._reads.append(pending)
         failure: MountfsError | None = None
         try:
@@ -153,10 +193,9 @@ class Waiting:
             raise
         finally:
             self._reads.remove(pending)
-            self._note(opened.label, 0, pending.since, failure)
+            self._note(opened.label, request.pid, began, failure)
         error = DeadlineExceeded(
-            f"{opened.label}: bytes {offset}-{offset + size} did not come within "
-            f"{trio.current_time() - pending.since:.0f} s",
+            f"{opened.label}: bytes {offset}-{offset + size} did not come within {trio.current_time() - began:.0f} s",
             advice="the service is slow or stuck: 'mountfs why' tells; network.deadline is the bound",
         )
         log.warning("%s", error)
@@ -188,6 +227,16 @@ class Waiting:
     def events(self, path: str) -> list[dict[str, object]]:
         """The last failed or slow waits at or under ``path``, the newest first."""
         return [event.facts() for event in reversed(self._events) if (event.label + "/").startswith(path + "/")]
+
+    def pending(self) -> list[dict[str, object]]:
+        """Every request that waits now, the oldest first; as JSON values."""
+        now = trio.current_time()
+        waiting = [(each.since, each.request) for each in self._waits]
+        waiting += [(each.since, each.request) for each in self._reads]
+        return [
+            {"request": request.number, "pid": request.pid, "path": request.label, "seconds": round(now - since, 3)}
+            for since, request in sorted(waiting)
+        ]
 
     def statistics(self) -> dict[str, int]:
         """How many wait now."""

@@ -115,19 +115,20 @@ class ZipSource:
 
     async def _current(self, refused: Location | None, deadline: float) -> Location:
         """A location that has not expired and is not the one that was refused."""
-        with trio.move_on_at(deadline):
+        with trio.move_on_at(deadline) as queue:  # what comes after has this deadline too, and says more at its end
             await self._minting.acquire()
-            try:
-                known = self._location
-                if known is not None and known is not refused and not self._expired(known):
-                    return known
-                self._location = await self._locate(deadline)
-                return self._location
-            finally:
-                self._minting.release()
-        raise DeadlineExceeded(
-            f"{self._what}: the archive's address was not there in time", advice="the service is slow: try again"
-        )
+        if queue.cancelled_caught:
+            raise DeadlineExceeded(
+                f"{self._what}: the archive's address was not there in time", advice="the service is slow: try again"
+            )
+        try:
+            known = self._location
+            if known is not None and known is not refused and not self._expired(known):
+                return known
+            self._location = await self._locate(deadline)
+            return self._location
+        finally:
+            self._minting.release()
 
     def _expired(self, location: Location) -> bool:
         return location.expires is not None and self._wall() >= location.expires

@@ -2,7 +2,7 @@
 
 ``life``: what is believed after each outcome, pure. ``opening``: from a source to a snapshot; ``download``: a whole
 archive. ``snapshot``: one version, as a tree. ``session``: which one is shown now. ``sessions``: which there are.
-``record``: what the cache is told.
+``record``: what the cache is told; ``stale``: what of it is to be asked for again.
 """
 
 from mountfs.session.download import Progress, Workshop
@@ -10,6 +10,7 @@ from mountfs.session.life import FOREVER, Belief, State
 from mountfs.session.session import Session, Surroundings
 from mountfs.session.sessions import Sessions
 from mountfs.session.snapshot import Facts, Snapshot
+from mountfs.session.stale import mark_stale
 
 __all__ = [
     "FOREVER",
@@ -22,4 +23,5 @@ __all__ = [
     "State",
     "Surroundings",
     "Workshop",
+    "mark_stale",
 ]

@@ -93,17 +93,16 @@ class Opening:
                 await trio.sleep(min(8.0, 0.25 * 2**failures))
 
     @asynccontextmanager
-    async def gate(self) -> AsyncIterator[bool]:
+    async def gate(self) -> AsyncIterator[None]:
         """Lets one process at a time open a session's archive, so that two daemons on one cache never download the same
-        at once; answers whether another one held it: then its result is in the cache. The lock dies with its holder."""
-        workers, waited, claim, kept = self.shop.workers, False, None, None
+        at once: what another one obtained meanwhile is in the cache by then. The lock dies with its holder."""
+        workers, claim, kept = self.shop.workers, None, None
         try:
             with contextlib.suppress(CacheError):  # a cache that refuses is no reason not to read
                 kept = await workers.disk(self.shop.store.snapshot, self.address, GATE)
                 while (claim := await workers.disk(kept.claim, Span(0, 1))) is None:
-                    waited = True
                     await trio.sleep(GATE_POLL)
-            yield waited
+            yield
         finally:
             if claim is not None:
                 claim.release()
@@ -240,6 +239,7 @@ class Opening:
     ) -> Snapshot:
         """Reads the directory, fetching what of it is not here, and makes the tree. ``digest``: what it was when it was
         kept; another one now means that the local file lost bytes (a power cut): it is dropped."""
+        archive.came_whole = whole
         directory = await self._directory(archive, tail)
         workers = self.shop.workers
         big = len(directory) > 2000

@@ -11,8 +11,9 @@ from mountfs.model import Phase, SessionInfo
 from mountfs.session.snapshot import Snapshot
 
 
-def facts_of(info: SessionInfo, snapshot: Snapshot, *, form: str, final: bool) -> dict[str, Any]:
-    """The record, as JSON values. ``final``: the archive was taken after the session's end, and holds something."""
+def facts_of(info: SessionInfo, snapshot: Snapshot, *, form: str, final: bool, checked: float) -> dict[str, Any]:
+    """The record, as JSON values. ``final``: the archive was taken after the session's end, and holds something.
+    ``checked``: when the service said that the snapshot is right, in seconds since 1970."""
     return {
         "snapshot": snapshot.name,
         "form": form,
@@ -22,6 +23,7 @@ def facts_of(info: SessionInfo, snapshot: Snapshot, *, form: str, final: bool) -
         "modified": info.modified,
         "ended": info.ended,
         "fetched": snapshot.fetched,
+        "checked": checked,
     }
 
 

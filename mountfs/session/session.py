@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import trio
@@ -40,6 +40,7 @@ from mountfs.tree.inodes import Numbering
 log = logging.getLogger(__name__)
 
 KEEP_WHILE_OPEN = 600.0
+READY_POLL = 1.0  # while somebody waits for a session to become ready, it is asked for more often than ``pending``
 NANOSECONDS = 10**9
 
 
@@ -78,9 +79,11 @@ class Session:
         self._open_directories = 0
         self._kept_since = 0.0
         self.last_opening: dict[str, Any] | None = None
+        self.refresh_error: MountfsError | None = None
         self._fetched_at = 0.0
         self._download_seconds = 0.0
         self._looked_in_cache = False
+        self._checked_at = 0.0
         self._mtime_seen = around.shop.wall()
 
     # -- facts ---------------------------------------------------------------------------------------------------
@@ -138,9 +141,13 @@ class Session:
             try:
                 return await self._enter()
             except NotReady:
-                if trio.current_time() >= patience:
+                now = trio.current_time()
+                if now >= patience:
                     raise
-                await trio.sleep(min(self.belief.left(trio.current_time()) or 0.1, patience - trio.current_time()))
+                seen = self.belief
+                await trio.sleep(min(seen.left(now) or 0.1, READY_POLL, patience - now))
+                if self.belief is seen and seen.state is State.NOT_READY:
+                    self.belief = NOTHING
 
     async def _enter(self) -> Snapshot:
         if (snapshot := self.peek()) is not None:
@@ -167,13 +174,14 @@ class Session:
 
     async def _first(self) -> Snapshot:
         """Nothing is shown yet: from the cache if it has it, else from the service."""
+        began = self.around.shop.wall()
         try:
             cached = await self._from_cache()
             if cached is not None:
                 return await self._revalidated(cached)
             if self.around.offline:
                 raise Unreachable(f"{self.label}: not in the cache, and this mount is offline")
-            snapshot = await self._from_service(None)
+            snapshot = await self._from_service(None, since=began)
         except MountfsError as exc:
             self._failed(exc)
             raise
@@ -181,26 +189,32 @@ class Session:
         return snapshot
 
     async def _revalidated(self, cached: Snapshot) -> Snapshot:
-        """A snapshot from the cache was live when it was kept: shown again after one look at the service, if it
-        answers."""
-        self._show(cached, phase_known=True)
+        """A snapshot from the cache that was live when it was kept is believed as long as it would have been without a
+        restart; then it is shown again after one look at the service, if it answers."""
+        self._show(cached)
+        if self.belief.state is not State.TERMINAL:
+            age = max(0.0, self.around.shop.wall() - self._checked_at)
+            self.belief = Belief(self.belief.state, self.belief.until - age)
         if self.belief.holds(trio.current_time()) or self.around.offline:
             return cached
         return await self._refresh(cached)
 
     # -- from the service ----------------------------------------------------------------------------------------
 
-    async def _from_service(self, old: Snapshot | None) -> Snapshot:
+    async def _from_service(self, old: Snapshot | None, *, since: float | None = None) -> Snapshot:
         """Asks for the status first, then for the archive; raises NotModified if ``old`` is still right. What another
-        daemon on the same cache fetched meanwhile is taken from there."""
+        daemon on the same cache fetched meanwhile (after ``since``, by default now) is taken from there; so it is
+        recorded before the gate is opened."""
         began = trio.current_time()
         deadline = began + self.around.network.deadline
-        began_wall = self.around.shop.wall()
+        began_wall = self.around.shop.wall() if since is None else since
         opening = self._opening()
-        async with opening.gate() as waited:
-            if waited and (cached := await self._from_cache(since=began_wall)) is not None:
+        async with opening.gate():
+            if (cached := await self._from_cache(since=began_wall)) is not None:
                 return cached
-            return await self._ask_service(old, opening, began, deadline)
+            snapshot = await self._ask_service(old, opening, began, deadline)
+            await self._record(snapshot)
+            return snapshot
 
     async def _ask_service(self, old: Snapshot | None, opening: Opening, began: float, deadline: float) -> Snapshot:
         provider = self.around.provider
@@ -216,6 +230,10 @@ class Session:
         try:
             snapshot = await opening.obtain(source, known=known)
             outcome = "obtained"
+        except NotModified:
+            self.info = info  # it may have ended since, with the archive we have
+            outcome = "unchanged"
+            raise
         finally:
             self.progress = None
             now = trio.current_time()
@@ -234,7 +252,7 @@ class Session:
         """The session's phase now. Without a status of its own (Kaizen), an archive that can be had is complete."""
         provider = self.around.provider
         if not provider.has_status:
-            return self.info or SessionInfo(self.id, Phase.TERMINAL)
+            return replace(self.info or SessionInfo(self.id, Phase.LIVE), phase=Phase.TERMINAL)
         try:
             return await provider.session(self.id, deadline=deadline)
         except MountfsError:
@@ -262,8 +280,10 @@ class Session:
             return old
         key = ("refresh", self.id)
         if old.validator.agrees(old.validator) or self._is_file_list(old):
-            with trio.move_on_after(self.around.network.lookup_timeout):
+            with trio.move_on_after(self.around.network.lookup_timeout) as scope:
                 await self.around.flights.join(key, lambda: self._look(old), linger=self.around.network.linger)
+            if scope.cancelled_caught:  # it goes on; that it takes long is not waited out by everybody who comes
+                self.belief = Belief(State.LIVE, trio.current_time() + self.around.freshness.live)
             return self.current or old
         due = self._fetched_at + refetch_after(self.around.freshness, self._download_seconds)
         if trio.current_time() >= due:
@@ -277,37 +297,47 @@ class Session:
         return not hasattr(old.content, "archive")
 
     async def _look(self, old: Snapshot) -> None:
+        self.refresh_error = None
         try:
             new = await self._from_service(old)
         except NotModified:
-            self._believe(old)
+            await self._stays(old)
             return
         except MountfsError as exc:
             log.warning("%s: could not be refreshed, the old contents are shown: %s", self.label, exc)
+            self.refresh_error = exc
             self.belief = Belief(State.LIVE, trio.current_time() + self.around.freshness.live)
             return
         current = self.current
         if current is not None and await self._same(current, new):
+            if current.name != new.name:  # a second copy is not kept, but what to ask with next is
+                current.validator = new.validator
+                await self._record(current)
+                await self.around.shop.workers.disk(self.around.shop.store.drop, new.content.kept)
             new.close()
-            self._believe(current)
+            await self._stays(current)
         else:
             self._show(new)
+
+    async def _stays(self, current: Snapshot) -> None:
+        """The service says that ``current`` is right. That it is final now outlives a restart."""
+        was_final = self.belief.state is State.TERMINAL
+        self._believe(current)
+        if self.belief.state is State.TERMINAL and not was_final:
+            await self._record(current)
 
     async def _same(self, current: Snapshot, new: Snapshot) -> bool:
         """Whether what is shown can stay: the same version, or a whole archive with the same members. (One that still
         needs ranges must be shown under its new version: the old one's are not to be had any more.)"""
         if current.name == new.name:
             return True
-        ranged = not current.whole and not self._is_file_list(current)
-        return not ranged and await self.around.shop.workers.cpu(current.same_members, new)
+        return current.whole and await self.around.shop.workers.cpu(current.same_members, new)
 
-    def _show(self, new: Snapshot, *, phase_known: bool = False) -> None:
+    def _show(self, new: Snapshot) -> None:
         """``new`` is current from now on; the old one lives on for those who have it open."""
         old, self.current = self.current, new
         self.cached = True
         self._believe(new)
-        if not phase_known:
-            self._save()
         if old is not None and old is not new:
             old.superseded = True
             if old.handles == 0:
@@ -315,9 +345,11 @@ class Session:
             self.around.changed(self, old, new)
 
     def _believe(self, snapshot: Snapshot) -> None:
-        members = snapshot.namespace.files + snapshot.namespace.directories - 1
-        self.belief = after_snapshot(
-            members=members,
+        self.belief = self._belief_of(snapshot)
+
+    def _belief_of(self, snapshot: Snapshot) -> Belief:
+        return after_snapshot(
+            members=snapshot.namespace.files + snapshot.namespace.directories - 1,
             info=self.info or SessionInfo(self.id, Phase.LIVE),
             freshness=self.around.freshness,
             now=trio.current_time(),
@@ -354,6 +386,7 @@ class Session:
         facts = await shop.workers.disk(record.load)
         if facts is None or not isinstance(facts.get("snapshot"), str) or facts.get("fetched", 0) < since:
             return None
+        self._checked_at = float(facts.get("checked") or 0)
         info = info_of(self.id, facts)
         # A final record stays final; of a live one the listing may know more by now.
         if facts.get("phase") == Phase.TERMINAL.value or self.info is None:
@@ -362,15 +395,17 @@ class Session:
             self.info = SessionInfo(
                 self.id, Phase.LIVE, self.info.status, self.info.created, self.info.modified, self.info.ended
             )
-        source = None if self.around.offline else await self._source_for_cache()
+        source = None if self.around.offline else await self._source_for_cache(facts.get("form"))
         try:
             return await self._opening().reopen(facts["snapshot"], source)
         except MountfsError as exc:
             log.warning("%s: what the cache has cannot be used: %s", self.label, exc)
             return None
 
-    async def _source_for_cache(self) -> ZipSource | FileSource | None:
+    async def _source_for_cache(self, form: object) -> ZipSource | FileSource | None:
         """Where bytes the cache lacks would come from; None if that cannot be known soon."""
+        if form == "zip":
+            return self.around.provider.zip_source(self.id)
         timeout = self.around.network.lookup_timeout
         try:
             with trio.fail_after(timeout):
@@ -378,23 +413,17 @@ class Session:
         except (MountfsError, trio.TooSlowError):
             return None
 
-    def _save(self) -> None:
-        """Records what is shown, in the background: nobody waits for it."""
-        assert self.current is not None
+    async def _record(self, snapshot: Snapshot) -> None:
+        """Records in the cache what is, or is about to be, shown."""
         info = self.info or SessionInfo(self.id, Phase.LIVE)
-        final = info.phase is Phase.TERMINAL and self.belief.state is not State.EMPTY
-        form = "files" if self._is_file_list(self.current) else "zip"
-        facts = facts_of(info, self.current, form=form, final=final)
+        final = info.phase is Phase.TERMINAL and self._belief_of(snapshot).state is not State.EMPTY
+        form = "files" if self._is_file_list(snapshot) else "zip"
+        facts = facts_of(info, snapshot, form=form, final=final, checked=self.around.shop.wall())
         record = self.around.shop.store.session(self.address)
-        name = self.current.name
-
-        async def save() -> None:
-            try:
-                await self.around.shop.workers.disk(lambda: record.save(facts, snapshot=name))
-            except MountfsError as exc:
-                log.warning("%s: not recorded in the cache: %s", self.label, exc)
-
-        self.around.flights.launch(("save", self.id, name), save)
+        try:
+            await self.around.shop.workers.disk(lambda: record.save(facts, snapshot=snapshot.name))
+        except MountfsError as exc:
+            log.warning("%s: not recorded in the cache: %s", self.label, exc)
 
     def forget(self) -> None:
         """What is believed is forgotten; a snapshot stays for those who read it."""

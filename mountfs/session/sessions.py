@@ -186,6 +186,11 @@ class Sessions:
             self._sessions[session_id] = session
         return session
 
+    def believed(self, session_id: str) -> str:
+        """What an unlisted name was answered, while that is believed; else nothing."""
+        belief = self._answers.get(session_id)
+        return str(belief.error) if belief is not None and belief.error and belief.holds(trio.current_time()) else ""
+
     def find(self, session_id: str) -> Session | None:
         """The session of that name, if somebody looked at it since the start."""
         return self._sessions.get(session_id)

@@ -23,6 +23,7 @@ from cachetools import LRUCache
 from mountfs.content import Reader
 from mountfs.errors import ArchiveError, MountfsError
 from mountfs.model import Brief, Inode, Kind, Member, Validator
+from mountfs.store import Snapshot as Kept
 from mountfs.tree import MemberList, Namespace
 from mountfs.tree.inodes import Numbering
 from mountfs.zipformat import safe_link
@@ -35,6 +36,8 @@ class Content(Protocol):
 
     salts: dict[int, int]
 
+    @property
+    def kept(self) -> Kept: ...
     @property
     def dead(self) -> Mapping[int, MountfsError]: ...
     def peek_open(self, index: int) -> Reader | None: ...

@@ -13,12 +13,12 @@ from __future__ import annotations
 import re
 from array import array
 from collections import Counter
-from collections.abc import Iterable
 
 from mountfs.errors import LimitExceeded
 from mountfs.model import Shape
 from mountfs.tree.members import MemberList
 from mountfs.zipformat.names import Numbering
+from mountfs.zipformat.order import in_order
 
 NO_MEMBER = -1
 """In place of a member's index, for a directory that no member stands for."""
@@ -26,6 +26,8 @@ NO_MEMBER = -1
 SHADOWED = "shadowed: a later member has that name"
 DISPLACED = "renamed: a directory has that name"
 
+BATCH = 16_384
+"""Files named at once."""
 KEPT_HEADS = 1024
 """Directory paths remembered while members arrive interleaved; the cost of forgetting is a walk from the root."""
 
@@ -114,13 +116,9 @@ class Builder:
         for (parent, name), number in self._numbers.items():
             below.setdefault(parent, {})[name] = -number - 1
         self._numbers.clear()
-        path, homes, mtime_ns = self._members.path, self.homes, self._members.mtime_ns
+        homes, mtime_ns = self.homes, self._members.mtime_ns
         for number in range(len(self.names)):
-            indices: Iterable[int] = self._files.pop(number, ())
-            names = [name[name.rfind(b"/") + 1 :] for name in map(path, indices)]
-            table = dict(zip(names, indices, strict=True))
-            if len(table) != len(names):
-                self.remarks[SHADOWED] += len(names) - len(table)
+            table = self._named(self._files.pop(number, array("I")))
             directories = below.pop(number, {})
             self._displace(table, directories)
             if self._shape.clean_suffix:
@@ -131,8 +129,19 @@ class Builder:
             if self._stands_for[number] == NO_MEMBER:
                 self.times[number] = max(map(mtime_ns, table.values()), default=0)
             table.update(directories)
-            self.nodes.extend(map(table.__getitem__, sorted(table)))
+            self.nodes.extend(map(table.__getitem__, in_order(table)))
             self.bounds.append(len(self.nodes))
+
+    def _named(self, files: array[int]) -> dict[bytes, int]:
+        """name -> index of a directory's files, the last of one name winning. In batches, so that a million files in
+        one directory do not hold the interpreter's lock for long."""
+        path, table = self._members.path, dict[bytes, int]()
+        for start in range(0, len(files), BATCH):
+            batch = files[start : start + BATCH]
+            table.update(zip((name[name.rfind(b"/") + 1 :] for name in map(path, batch)), batch, strict=True))
+        if len(table) < len(files):
+            self.remarks[SHADOWED] += len(files) - len(table)
+        return table
 
     def _displace(self, table: dict[bytes, int], directories: dict[bytes, int]) -> None:
         """Files give way to directories of their name."""

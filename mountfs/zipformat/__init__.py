@@ -7,7 +7,7 @@
     decoders.py    DECODERS, one row a compression method           inflate.py     a member's bytes, checked
     records.py     the records as they lie in the file              sniff.py       what came instead of a zip
     held.py        the archive's end, as far as it is here          crc.py         CRC-32
-    local.py       where a member's data starts
+    local.py       where a member's data starts                     order.py       sorting that other threads survive
 
 Concurrency: nothing here waits or shares state; values are immutable unless their module says otherwise.
 """

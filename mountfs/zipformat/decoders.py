@@ -58,6 +58,10 @@ class Decoder(Protocol):
     def eof(self) -> bool:
         """Whether the stream's own end was reached."""
 
+    @property
+    def unused(self) -> int:
+        """Bytes fed that stand behind the stream's end; those still held where it has not ended."""
+
     def feed(self, data: bytes | memoryview, max_length: int) -> bytes:
         """Decodes. ``max_length``: at least 1. Empty ``data`` continues with what is kept. Raises MemberDamaged."""
 
@@ -76,6 +80,10 @@ class StoredDecoder:
     @property
     def needs_input(self) -> bool:
         return not self._kept
+
+    @property
+    def unused(self) -> int:
+        return len(self._kept)
 
     def feed(self, data: bytes | memoryview, max_length: int) -> bytes:
         whole = self._kept + data if self._kept else bytes(data)
@@ -108,6 +116,10 @@ class NativeDecoder:
     def eof(self) -> bool:
         return bool(self._native.eof)
 
+    @property
+    def unused(self) -> int:
+        return len(self._native.unused_data)
+
     def feed(self, data: bytes | memoryview, max_length: int) -> bytes:
         if self._native.eof:
             rest = self._native.unused_data + data
@@ -137,6 +149,10 @@ class CopyableDeflate:
     @property
     def eof(self) -> bool:
         return bool(self._native.eof)
+
+    @property
+    def unused(self) -> int:
+        return len(self._native.unused_data) if self._native.eof else len(self._kept)
 
     def feed(self, data: bytes | memoryview, max_length: int) -> bytes:
         if self._native.eof:
@@ -168,6 +184,10 @@ class Deflate64Decoder:
     @property
     def eof(self) -> bool:
         return bool(self._native.eof)
+
+    @property
+    def unused(self) -> int:
+        return len(self._input)
 
     def feed(self, data: bytes | memoryview, max_length: int) -> bytes:
         self._input += data
@@ -209,6 +229,10 @@ class LzmaDecoder:
     @property
     def eof(self) -> bool:
         return self._native is not None and self._native.eof
+
+    @property
+    def unused(self) -> int:
+        return self._native.unused if self._native else 0
 
     def feed(self, data: bytes | memoryview, max_length: int) -> bytes:
         if self._native is None:

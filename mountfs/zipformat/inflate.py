@@ -9,6 +9,7 @@ Concurrency: an Inflater belongs to one thread at a time; no I/O, so it may run 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Self
 
@@ -25,13 +26,15 @@ PIECE_OUT = 1 << 20
 
 
 class Inflater:
-    """Decompresses one member, front to end. ``produced`` and ``consumed`` count bytes out and in."""
+    """Decompresses one member, front to end. ``produced`` and ``consumed`` count bytes out and in; ``trailing``, after
+    ``finish``, those that followed the stream: accepted, and worth a line in the log."""
 
     def __init__(self, member: Member, *, copyable: bool = False) -> None:
         """``copyable``: prefer a decoder that has ``copy()``. Raises MemberUnsupported."""
         self.member = member
         self.produced = 0
         self.consumed = 0
+        self.trailing = 0
         self._crc = 0
         self._decoder = _decoder(member, copyable=copyable)
 
@@ -48,6 +51,7 @@ class Inflater:
         view = memoryview(compressed)
         for position in range(0, len(view), PIECE_IN):
             if self.done:
+                self.trailing += len(view) - position
                 return
             piece = view[position : position + PIECE_IN]
             self.consumed += len(piece)
@@ -59,6 +63,10 @@ class Inflater:
             raise self._damaged(f"inflates to {self.produced} bytes instead of {self.member.size}")
         if self._crc != self.member.crc:
             raise self._damaged(f"has CRC-32 {self._crc:08x} instead of {self.member.crc:08x}")
+        if not self._decoder.eof and self.member.size:
+            with contextlib.suppress(MemberDamaged):  # reads the stream's end mark; what else comes is junk, too
+                self.trailing += len(self._decoder.feed(b"", 1))
+        self.trailing += self._decoder.unused
 
     def copy(self) -> Self | None:
         """A checkpoint: an Inflater that goes on from here on its own. None where its decoder cannot be copied."""

@@ -176,9 +176,7 @@ def extents(size: int, compressed_size: int, header_offset: int, extra: bytes) -
         return Extents(size, compressed_size, header_offset, short=False)
     values = [size, compressed_size, header_offset]
     owed = [index for index, value in enumerate(values) if value == SENTINEL_32]
-    if len(body) < 8 * len(owed):
-        return Extents(size, compressed_size, header_offset, short=True)
-    for place, index in enumerate(owed):
-        (values[index],) = _U64.unpack_from(body, 8 * place)
+    for index, place in zip(owed, range(0, len(body) - 7, 8), strict=False):
+        (values[index],) = _U64.unpack_from(body, place)
     size, compressed_size, header_offset = values
-    return Extents(size, compressed_size, header_offset, short=False)
+    return Extents(size, compressed_size, header_offset, short=len(body) < 8 * len(owed))

@@ -23,6 +23,7 @@ from typing import NoReturn
 from mountfs.errors import BadArchive, LimitExceeded
 from mountfs.zipformat.endrecord import DAMAGED, encrypted_directory
 from mountfs.zipformat.names import MAX_COMPONENT, SafeName, decode_name, safe_path
+from mountfs.zipformat.order import ranks
 from mountfs.zipformat.records import (
     CENTRAL_HEADER_SIZE,
     CENTRAL_SIGNATURE,
@@ -142,9 +143,10 @@ class _Scanner:
         starts, stops = self._starts, self._stops
         order: Sequence[int] = self._indices
         if not all(map(le, starts, starts[1:])):
-            ranks = sorted(range(len(starts)), key=list(zip(starts, stops, strict=True)).__getitem__)
-            order = array("I", map(order.__getitem__, ranks))
-            starts, stops = array("Q", map(starts.__getitem__, ranks)), array("Q", map(stops.__getitem__, ranks))
+            places = array("I", ranks(starts))
+            order = array("I", (self._indices[place] for place in places))  # generators let other threads in
+            starts = array("Q", (self._starts[place] for place in places))
+            stops = array("Q", (self._stops[place] for place in places))
         elif len(order) == len(self._traits):
             order = range(len(order))
         if not all(map(le, stops, starts[1:])):

@@ -115,13 +115,13 @@ def _run(bench: Bench, part: str, scenario: Scenario, network: Network, tool: To
 def _record(results: Path, sample: Sample) -> None:
     write(sample, results)
     label = ", ".join(filter(None, (sample.scenario, sample.network, sample.step)))
-    traffic = f"{sample.requests:5d} requests {sample.bytes / 1024:12,.0f} KiB" if sample.part == "remote" else ""
-    pause = f" pause {sample.pause:.0f} ms" if sample.pause else ""
-    print(
-        f"{label:62} {sample.tool:22} {sample.seconds * 1000:9.1f} ms cpu {sample.cpu * 1000:6.0f} {traffic} {sample.rss / 1024:6.0f} MiB{pause}"
-        f" {sample.fault}".rstrip(),
-        flush=True,
-    )
+    words = [f"{label:62} {sample.tool:22} {sample.seconds * 1000:9.1f} ms, cpu {sample.cpu * 1000:6.0f} ms"]
+    if sample.part == "remote":
+        words.append(f"{sample.requests:5d} requests {sample.bytes / 1024:12,.0f} KiB")
+    words.append(f"{sample.rss / 1024:6.0f} MiB")
+    if sample.pause:
+        words.append(f"pause {sample.pause:.0f} ms")
+    print(*words, sample.fault, flush=True)
 
 
 if __name__ == "__main__":

@@ -23,11 +23,12 @@ VERSION = 2
 
 WHEN = (2026, 11, 3, 12, 34, 56)
 LEVELS = ("INFO", "INFO", "INFO", "DEBUG", "WARN", "ERROR")
-WORDS = (
+_TEXT = (
     "agent step tool call grep read write patch apply plan retry token prompt context window file path line match "
     "browser click navigate page element timeout status session archive upload cache model result output diff test "
     "passed failed build compile module import error trace value key request response header body json parse"
-).split()
+)
+WORDS = _TEXT.split()
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ def log_text(rng: random.Random, size: int) -> bytes:
     while length < size:
         words = " ".join(rng.choices(WORDS, k=9))
         line = (
-            f"2026-11-03T{rng.randrange(24):02}:{rng.randrange(60):02}:{rng.randrange(60):02}.{rng.randrange(1000):03}Z "
+            f"2026-11-03T{rng.randrange(24):02}:{rng.randrange(60):02}:{rng.randrange(60):02}"
+            f".{rng.randrange(1000):03}Z "
             f"{rng.choice(LEVELS)} worker-{rng.randrange(16):02} {words} id={rng.getrandbits(32):08x}\n"
         )
         lines.append(line)
@@ -102,7 +104,9 @@ def small_files(rng: random.Random, files: int, directories: int, low: int, high
         size = rng.randint(low, high)
         at = rng.randrange(len(pool) - size)
         directory = number * directories // files
-        yield Piece(f"run-{directory // 20:02}/step-{directory:04}/out-{number:06}.log", True, once(pool[at : at + size]))
+        yield Piece(
+            f"run-{directory // 20:02}/step-{directory:04}/out-{number:06}.log", True, once(pool[at : at + size])
+        )
 
 
 def small10k(rng: random.Random) -> Iterator[Piece]:

@@ -90,7 +90,12 @@ def copied(root: str) -> dict[str, int]:
 def pulse(root: str) -> dict[str, float]:
     """How long statfs, which the kernel always hands to the daemon, took at worst."""
     ended = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+
+    def watch() -> None:
+        sys.stdin.read()
+        ended.set()
+
+    threading.Thread(target=watch, daemon=True).start()
     worst = 0.0
     while not ended.wait(0.005):
         began = time.perf_counter()

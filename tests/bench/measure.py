@@ -9,7 +9,6 @@ Concurrency: one tool and one step at a time; the server is a process of its own
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -32,8 +31,8 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Sample:
-    """One measured step. ``rss``: KiB. ``cpu``: seconds the daemons computed. ``pause``: the longest the daemon left a trivial question unanswered, ms.
-    ``fault``: why there are no figures, or why they are not to be trusted."""
+    """One measured step. ``rss``: KiB. ``cpu``: seconds the daemons computed. ``pause``: the longest the daemon left a
+    trivial question unanswered, ms. ``fault``: why there are no figures, or why they are not to be trusted."""
 
     part: str
     scenario: str
@@ -102,7 +101,14 @@ class Bench:
         self._settle(archive)
         self.server.counts(reset=True)
 
-        def note(step: Step, seconds: float, shown: Shown | None = None, cpu: float = 0.0, pause: float = 0.0, fault: str = "") -> None:
+        def note(
+            step: Step,
+            seconds: float,
+            shown: Shown | None = None,
+            cpu: float = 0.0,
+            pause: float = 0.0,
+            fault: str = "",
+        ) -> None:
             counts = self.server.counts(reset=True)
             requests = counts["requests"] + counts["questions"]
             rss = shown.peak_rss() if shown else 0
@@ -116,9 +122,7 @@ class Bench:
         finally:
             _empty(scratch)
 
-    def _steps(
-        self, scene: Scene, scenario: Scenario, tool: Tool, note: Callable[..., None], *, local: bool
-    ) -> None:
+    def _steps(self, scene: Scene, scenario: Scenario, tool: Tool, note: Callable[..., None], *, local: bool) -> None:
         with ExitStack() as stack:
             shown = stack.enter_context(tool.show(scene))
             for number, step in enumerate(scenario.steps):
@@ -155,7 +159,8 @@ class Bench:
             _forget(step.forget.format(**words))
         template = step.unzip if tool.only_unzip and step.unzip else step.command
         command = scene.pinned([word.format(**words) for word in template])
-        with _pulse(shown.root) if step.pulse and tool.name == OURS else contextlib.nullcontext([]) as pauses:
+        with ExitStack() as stack:
+            pauses = stack.enter_context(_pulse(shown.root)) if step.pulse and tool.name == OURS else []
             seconds, fault = self._time(command, own_clock=template[:2] == CLIENT)
         if step.checked and not fault:
             facts = json.loads(_output([*CLIENT, "copied", str(out)]))

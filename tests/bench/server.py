@@ -24,13 +24,14 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO, NoReturn
 from urllib.parse import parse_qs, urlsplit
 
 SLICE = 1 << 20
 PACED_SLICE = 64 << 10
 MEGABYTE = 1_000_000
 RANGE = re.compile(r"bytes=(\d*)-(\d*)$")
-REASONS = {200: "OK", 206: "Partial Content", 404: "Not Found", 412: "Precondition Failed", 416: "Range Not Satisfiable"}
+REASONS = {200: "OK", 206: "Partial Content", 404: "Not Found", 412: "Changed", 416: "Range Not Satisfiable"}
 
 
 @dataclass
@@ -85,7 +86,7 @@ class Server:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
 
-    def serve(self) -> None:
+    def serve(self) -> NoReturn:
         """Accepts until the process ends."""
         while True:
             connection, _ = self._listener.accept()
@@ -100,9 +101,7 @@ class Server:
 
     def _answer(self, connection: socket.socket, ask: Ask) -> None:
         if ask.path == "/_set":
-            self._network = Network(
-                float(ask.query["latency_ms"][0]) / 1000, float(ask.query["mb"][0]) * MEGABYTE
-            )
+            self._network = Network(float(ask.query["latency_ms"][0]) / 1000, float(ask.query["mb"][0]) * MEGABYTE)
             _send_json(connection, {})
         elif ask.path == "/_counts":
             _send_json(connection, self._counts.take(reset="reset" in ask.query))
@@ -164,16 +163,16 @@ class Server:
                 time.sleep(early)
 
 
-def _read(stream: socket.SocketIO | object) -> Ask | None:
-    line = stream.readline()  # type: ignore[attr-defined]
+def _read(stream: BinaryIO) -> Ask | None:
+    line = stream.readline()
     if not line:
         return None
     method, target, _ = line.decode("latin-1").split(" ", 2)
     headers: dict[str, str] = {}
-    while (line := stream.readline().strip()) != b"":  # type: ignore[attr-defined]
+    while (line := stream.readline().strip()) != b"":
         name, _, value = line.decode("latin-1").partition(":")
         headers[name.strip().lower()] = value.strip()
-    body = stream.read(int(headers.get("content-length", 0)))  # type: ignore[attr-defined]
+    body = stream.read(int(headers.get("content-length", 0)))
     parts = urlsplit(target)
     return Ask(method, parts.path, parse_qs(parts.query), headers, body)
 

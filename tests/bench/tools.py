@@ -186,9 +186,7 @@ def mountfs_at(scene: Scene, cache: Path, *, cache_size: str = "20GiB") -> Itera
     _write_private(key, "bench-key\n")
     _write_private(
         config,
-        CONFIG.format(
-            url=scene.url, key=key, sessions=f'"{scene.archive.name}"', cache=cache, cache_size=cache_size
-        ),
+        CONFIG.format(url=scene.url, key=key, sessions=f'"{scene.archive.name}"', cache=cache, cache_size=cache_size),
     )
     command = [sys.executable, "-m", "mountfs", "mount", "-f", "--config", str(config), str(mountpoint)]
     with mounted(scene, command, mountpoint) as (pid, seconds):
@@ -276,7 +274,10 @@ def passthrough(program: str) -> Callable[[Scene], contextlib.AbstractContextMan
     def show(scene: Scene) -> Iterator[Shown]:
         tree = extracted(scene.archive, scene.keep)
         mountpoint = scene.scratch / "peer"
-        with mounted(scene, _mount_command(program, str(tree), mountpoint, scene.scratch), mountpoint) as (pid, seconds):
+        with mounted(scene, _mount_command(program, str(tree), mountpoint, scene.scratch), mountpoint) as (
+            pid,
+            seconds,
+        ):
             yield Shown(mountpoint, [pid], seconds)
 
     return show
@@ -360,6 +361,8 @@ REMOTE: tuple[Tool, ...] = (
     Tool("curl + mount-zip", curl_then("mount-zip"), ("curl", "mount-zip")),
     Tool("curl + unzip", curl_only, ("curl", "unzip"), only_unzip=True),
     Tool("ratarmount http", ratarmount_http, ("ratarmount",)),
-    Tool("rclone + mount-zip", rclone_then("mount-zip"), ("rclone", "mount-zip"), "rclone mount of the server, VFS cache"),
+    Tool(
+        "rclone + mount-zip", rclone_then("mount-zip"), ("rclone", "mount-zip"), "rclone mount of the server, VFS cache"
+    ),
     Tool("rclone + fuse-zip", rclone_then("fuse-zip"), ("rclone", "fuse-zip"), "rclone mount of the server, VFS cache"),
 )

@@ -80,7 +80,9 @@ WHOLE = Step("sequential read", _client("whole", "{root}/{a}"), unzip=("unzip", 
 WHOLE_2 = Step("second read, daemon warm", _client("whole", "{root}/{a}"), forget="{root}/{a}")
 WHOLE_3 = Step("third read, kernel warm", _client("whole", "{root}/{a}"))
 RANDOM = Step("1,000 random 4 KiB", _client("random", "{root}/{a}", "1000", "one"))
-RANDOM_FRESH = Step("1,000 random 4 KiB, after one pass", _client("random", "{root}/{a}", "1000", "one"), forget="{root}/{a}")
+RANDOM_FRESH = Step(
+    "1,000 random 4 KiB, after one pass", _client("random", "{root}/{a}", "1000", "one"), forget="{root}/{a}"
+)
 RANDOM_WARM = Step("the same again, kernel warm", _client("random", "{root}/{a}", "1000", "one"))
 CAT_4K = Step("cat of one 4 KiB member", ("cat", "{root}/{m}"), unzip=("unzip", "-p", "{zip}", "{m}"))
 READERS = Step("48 readers at once", _client("readers", "{root}", "{list}", "48"))
@@ -107,7 +109,9 @@ REMOTE: tuple[Scenario, ...] = (
     Scenario("1 GiB, 10,000 members: ls -R, cat", "wide1g", (LS_R, CAT_4K), (NEAR, FAR)),
     Scenario("1 GiB deflated: ends of it", "big1", (FIRST,), (NEAR, FAR)),
     Scenario("1 GiB deflated: its end", "big1", (LAST_100,), (NEAR,)),
-    Scenario("1 GiB deflated: sequential", "big1", (WHOLE, WHOLE_2, WHOLE_3, RANDOM_FRESH, RANDOM_WARM), (NEAR, FAR, SLOW)),
+    Scenario(
+        "1 GiB deflated: sequential", "big1", (WHOLE, WHOLE_2, WHOLE_3, RANDOM_FRESH, RANDOM_WARM), (NEAR, FAR, SLOW)
+    ),
     Scenario("1 GiB deflated: random, cold", "big1", (RANDOM,), (NEAR,), without=SLOW_SEEKERS),
     Scenario("1 GiB stored: its end", "stored1", (LAST_4K,), (NEAR, FAR)),
     Scenario("1 GiB stored: sequential", "stored1", (WHOLE,), (NEAR, SLOW)),

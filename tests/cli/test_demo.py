@@ -296,6 +296,30 @@ def test_check_without_a_mount(demo: Callable[..., Demo], home: Path) -> None:
     assert nothing_left(home)
 
 
+def test_a_taken_mountpoint(demo: Callable[..., Demo], home: Path, tmp_path: Path) -> None:
+    """Refused in one line, and the demo that is there goes on."""
+    place = tmp_path / "given"
+    first = demo(str(place))
+    first.place()
+    second = demo(str(place))
+    assert second.status() == 1
+    (line,) = second.said.splitlines()
+    assert line.startswith(f"mountfs: {place}: already mounted, by process ")
+    assert sorted(os.listdir(place)) == ["browserbase", "dari", "kaizen"]
+    assert len(list(home.iterdir())) == 1
+    assert first.end() == 0
+
+
+def test_a_locale_without_ticks(demo: Callable[..., Demo], home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be shown is replaced, and the demo works."""
+    monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
+    running = demo()
+    running.place()
+    assert "??? kaizen" in running.said
+    assert running.end() == 0
+    assert nothing_left(home)
+
+
 def test_without_fuse(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """One line that says what to do."""
     monkeypatch.setattr(checks, "FUSE_DEVICE", "/nowhere/fuse")

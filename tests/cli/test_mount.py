@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from running import Run
 
+import mountfs
 from mountfs.cli.checks import user_allow_other
 from mountfs.cli.lock import holder, wait_for_end
 from mountfs.cli.table import mount_at, unmount
@@ -284,7 +285,9 @@ BECOME = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
 
 def python_for_everybody() -> tuple[str, str] | None:
     """An interpreter that an ordinary user can run, and its PYTHONPATH: ours may lie under root's home."""
-    ours = os.pathsep.join(each for each in sys.path if each)
+    # An editable install is found by a hook of its .pth file, which PYTHONPATH does not run.
+    package = str(Path(mountfs.__file__).parents[1])
+    ours = os.pathsep.join([package, *filter(None, sys.path)])
     for candidate in (sys.executable, "/usr/bin/python3"):
         # Started by the user's own shell: what a process that was root a moment ago may start proves nothing.
         words = [*BECOME, "sh", "-c", '"$0" -c "import sys, mountfs.cli, pydantic_core; print(sys.version_info[:2])"']

@@ -1,5 +1,5 @@
-"""The first table of design.md §2, a test a row: what a user gets for each answer, how long it is believed without another
-request, and that the session recovers afterwards."""
+"""The first table of design.md §2, a test a row: what a user gets for each answer, how long it is believed without
+another request, and that the session recovers afterwards."""
 
 from __future__ import annotations
 
@@ -71,7 +71,8 @@ def test_terminal_survives_a_restart_without_a_request(world: World, provider: s
 @pytest.mark.parametrize("provider", ["dari", "browserbase"])
 @pytest.mark.parametrize("status", ["live", "odd"])
 def test_live_is_revalidated_after_thirty_seconds(world: World, provider: str, status: str) -> None:
-    """A live session (or one of unknown status) is believed 30 s, then one conditional request asks whether it is still so."""
+    """A live session (or one of unknown status) is believed 30 s, then one conditional request asks whether it is
+    still so."""
     session = live(world, provider)
     if status == "odd":
         session.status = "HIBERNATING"
@@ -96,7 +97,8 @@ def test_live_is_revalidated_after_thirty_seconds(world: World, provider: str, s
 
 
 def test_live_shows_what_changed(world: World) -> None:
-    """When the archive of a live session changed, the next opendir shows the new one; the unchanged file keeps its inode."""
+    """When the archive of a live session changed, the next opendir shows the new one; the unchanged file keeps its
+    inode."""
     session = live(world)
 
     async def main(drive: Drive) -> None:
@@ -152,7 +154,8 @@ def test_live_without_validator_is_refetched_in_the_background(world: World) -> 
 
 
 def test_failed_revalidation_keeps_the_old_snapshot(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    """When looking again fails, the old contents are shown, a warning is logged, and 30 s pass before the next look."""
+    """When looking again fails, the old contents are shown, a warning is logged, and 30 s pass before the next
+    look."""
     live(world)
 
     async def main(drive: Drive) -> None:
@@ -204,7 +207,8 @@ def test_live_is_fetched_once_more_after_its_end(world: World) -> None:
 
 
 def test_open_directory_keeps_its_snapshot(world: World) -> None:
-    """While a directory of a session is open (cp, tar, find), the session keeps its snapshot, but no longer than 10 min."""
+    """While a directory of a session is open (cp, tar, find), the session keeps its snapshot, but no longer than 10
+    min."""
     session = live(world)
 
     async def main(drive: Drive) -> None:
@@ -295,7 +299,8 @@ def test_refusal_is_believed_half_a_minute(world: World, provider: str, status: 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_bad_archive_of_a_terminal_session_stays(world: World, provider: str) -> None:
-    """A body that is no zip is EIO as long as its snapshot would have been believed: for ever, of a terminal session."""
+    """A body that is no zip is EIO as long as its snapshot would have been believed: for ever, of a terminal
+    session."""
     world.session(provider, b"%PDF-1.4 this is no zip")
     path = path_of(provider)
 

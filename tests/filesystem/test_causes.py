@@ -221,7 +221,8 @@ def test_broken_body_is_resumed(world: World, ranges: bool) -> None:
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404])
 def test_archive_host_refuses(world: World, caplog: pytest.LogCaptureFixture, status: int) -> None:
-    """An archive host that refuses a freshly minted URL, twice: EREMOTEIO (no matter that the API's 401 would be another)."""
+    """An archive host that refuses a freshly minted URL, twice: EREMOTEIO (no matter that the API's 401 would be
+    another)."""
     world.session("kaizen")
     world.fakes.store.inject(steps.Answer(status, "<Error><Code>AccessDenied</Code></Error>"), times=None)
 
@@ -293,7 +294,8 @@ def test_listing_too_large(world: World) -> None:
 
 
 def test_no_list_route(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    """A service without a list route, nothing pinned or cached: EOPNOTSUPP on the provider; others are not disturbed."""
+    """A service without a list route, nothing pinned or cached: EOPNOTSUPP on the provider; others are not
+    disturbed."""
     world.fakes.dari.removed = True
     world.session("browserbase", pinned=False)
 
@@ -457,7 +459,8 @@ def test_wrong_crc(world: World, caplog: pytest.LogCaptureFixture, method: int, 
 
 
 def test_wrong_crc_of_a_large_stored_member(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    """A large stored member rests on ranges, length and ETag until all of it has been here; then a wrong CRC is EIO."""
+    """A large stored member rests on ranges, length and ETag until all of it has been here; then a wrong CRC is
+    EIO."""
     world.session("kaizen", archive(Part("bad.bin", BIG, crc=1), GOOD))
 
     async def main(drive: Drive) -> None:
@@ -523,7 +526,8 @@ def test_whole_archive_larger_than_the_cache(world: World, caplog: pytest.LogCap
 
 
 def test_archive_changed_under_a_reader(world: World) -> None:
-    """The archive changed and the old bytes are not here: ESTALE for the open snapshot, the new one at the next look."""
+    """The archive changed and the old bytes are not here: ESTALE for the open snapshot, the new one at the next
+    look."""
     session = world.session("kaizen", zip_of({"a.bin": BIG, "b.bin": BIG[::-1]}, stored=True))
 
     async def main(drive: Drive) -> None:

@@ -29,7 +29,8 @@ def asked(world: World) -> list[str]:
 
 @pytest.mark.parametrize("provider", ["dari", "browserbase"])
 def test_without_ranges(world: World, mount: MOUNT, provider: str) -> None:
-    """One listing; one question and one archive for ``ls`` of a session; nothing for the files, nor the second time."""
+    """One listing; one question and one archive for ``ls`` of a session; nothing for the files, nor the second
+    time."""
     world.session(provider, zip_of(FILES), pinned=False)
     drive = mount().place
     assert asked(world) == []
@@ -50,15 +51,18 @@ def test_without_ranges(world: World, mount: MOUNT, provider: str) -> None:
 
 
 def test_with_ranges(world: World, mount: MOUNT) -> None:
-    """Of a large archive behind a signed URL: one URL and its end for ``ls -R``, one range for a ``cat``, and none for the
-    second; a probed name costs nothing."""
+    """Of a large archive behind a signed URL: one URL and its end for ``ls -R``, one range for a ``cat``, and none
+    for the second; a probed name costs nothing."""
     world.session("kaizen", zip_of({**FILES, "big.bin": NOISE}, stored=True))
     drive = mount().place
     sh("ls", "-l", drive / "kaizen")
     assert asked(world) == []
     session = drive / "kaizen" / "s_1"
     sh("ls", "-lR", session)
-    assert asked(world) == ["kaizen POST /agents/session/getFileArchiveUrl", "store GET /archives/s_1.zip bytes=-262144"]
+    assert asked(world) == [
+        "kaizen POST /agents/session/getFileArchiveUrl",
+        "store GET /archives/s_1.zip bytes=-262144",
+    ]
     for name in (".git", "HEAD", ".hidden", "package.json"):
         sh("ls", drive / "kaizen" / name, check=False)
     assert asked(world) == []
@@ -88,7 +92,9 @@ def test_small_archive_is_fetched_whole_at_the_first_need(world: World, mount: M
 
 def test_bulk_copy_moves_each_byte_once(world: World, mount: MOUNT) -> None:
     """``cp -r`` of an archive with ranges: few requests, and hardly more bytes than it has."""
-    files = {f"d{number % 20}/f{number:03}.bin": NOISE[number * 20_000 : (number + 1) * 20_000] for number in range(300)}
+    files = {
+        f"d{number % 20}/f{number:03}.bin": NOISE[number * 20_000 : (number + 1) * 20_000] for number in range(300)
+    }
     data = zip_of(files, stored=True)
     world.session("kaizen", data)
     drive = mount().place
@@ -118,7 +124,8 @@ def test_remount_costs_nothing(world: World, mount: MOUNT) -> None:
 
 
 def test_unlisted_session(world: World, mount: MOUNT) -> None:
-    """``cd`` into an id nobody listed costs one question, and the kernel asks no second time for one that is not there."""
+    """``cd`` into an id nobody listed costs one question, and the kernel asks no second time for one that is not
+    there."""
     world.session("dari", zip_of(FILES), pinned=False)
     drive = mount().place
     assert (drive / "dari" / "s_1" / "d0").is_dir()

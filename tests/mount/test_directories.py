@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -53,15 +53,16 @@ class Directory:
 
 
 @pytest.fixture
-def crowd(world: World, mount: Callable[..., Daemon]) -> Iterator[Path]:
+def crowd(world: World, mount: Callable[..., Daemon]) -> Path:
     """A directory of 100,000 names."""
     parts = (Part(f"all/file-{number:06}.txt", b"", mode=0o100644) for number in range(COUNT))
     world.session("dari", archive(*parts))
-    yield mount().place / "dari" / "s_1" / "all"
+    return mount().place / "dari" / "s_1" / "all"
 
 
 def test_hundred_thousand_names(crowd: Path) -> None:
-    """Every name comes once; a place told by ``telldir`` leads back to the same name, from anywhere, and back to the start."""
+    """Every name comes once; a place told by ``telldir`` leads back to the same name, from anywhere, and back to the
+    start."""
     directory = Directory(crowd)
     try:
         names: list[bytes] = []
@@ -91,8 +92,8 @@ def test_hundred_thousand_names(crowd: Path) -> None:
 def test_inodes_of_listing_and_stat_agree(samples: Samples) -> None:
     """``d_ino``, ``d_type`` and ``st_ino`` are the same thing, and no two files share a number."""
     seen: dict[int, str] = {}
-    for provider in ("dari", "kaizen"):
-        for where, _, _ in os.walk(samples.place / provider):
+    for session in (samples.place / "dari" / "sess_research", samples.place / "kaizen" / "kz_weather_2026-11-20"):
+        for where, _, _ in os.walk(session):
             with os.scandir(where) as listing:
                 for found in listing:
                     status = found.stat(follow_symlinks=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -36,20 +37,20 @@ def test_signal_unmounts(world: World, mount: MOUNT, number: signal.Signals) -> 
 
 
 def test_signal_unmounts_though_in_use(world: World, mount: MOUNT) -> None:
-    """An open file and a working directory inside do not keep the daemon from going; the file then fails, and no program
-    hangs."""
+    """An open file and a working directory inside do not keep the daemon from going; the file then fails, and no
+    program hangs."""
     world.session("dari", zip_of(FILES))
     daemon = mount()
     user = subprocess.Popen(["sleep", "60"], cwd=daemon.place / "dari" / "s_1" / "d")
     try:
-        with (daemon.place / "dari" / "s_1" / "a.txt").open("rb", buffering=0) as file:
-            daemon.send(signal.SIGTERM)
-            assert daemon.wait() == 0
-            assert mount_at(str(daemon.place)) is None
-            with pytest.raises(OSError) as gone:
-                os.fstat(file.fileno())
-                os.pread(file.fileno(), 100, 0)
-            assert gone.value.errno in {errno.ENOTCONN, errno.ECONNABORTED, errno.EIO}
+        descriptor = os.open(daemon.place / "dari" / "s_1" / "a.txt", os.O_RDONLY)
+        daemon.send(signal.SIGTERM)
+        assert daemon.wait() == 0
+        assert mount_at(str(daemon.place)) is None
+        with pytest.raises(OSError, match=r"not connected|connection abort"):
+            os.pread(descriptor, 100, 0)
+        with contextlib.suppress(OSError):  # closing it is told that nobody is there
+            os.close(descriptor)
     finally:
         user.kill()
         user.wait()
@@ -61,10 +62,10 @@ def test_signal_ends_transfers_under_way(world: World, mount: MOUNT) -> None:
     world.set("network", read_timeout="60s", deadline="60s")
     daemon = mount()
     sh("ls", daemon.place / "kaizen" / "s_1")
-    world.fakes.store.inject(steps.Stall(2 << 20), times=None)
+    world.fakes.store.inject(steps.Stall(100 << 10), times=None)
     reader = subprocess.Popen(["cat", daemon.place / "kaizen" / "s_1" / "big.bin"], stdout=subprocess.DEVNULL)
     try:
-        until(lambda: world.fakes.store.bytes_sent() > 1 << 20)
+        until(lambda: world.fakes.store.requests[-1].bytes_sent > 64 << 10)
         daemon.send(signal.SIGTERM)
         assert daemon.wait() == 0
         assert reader.wait(30) != 0
@@ -83,16 +84,15 @@ def test_unmount_from_outside(world: World, mount: MOUNT) -> None:
 
 
 def test_kill_leaves_enotconn_and_the_next_mount_recovers(world: World, mount: MOUNT) -> None:
-    """A daemon that is killed leaves ENOTCONN (an empty directory would tell a mirror job to delete everything); the next
-    mount clears that, and what was cached is there."""
+    """A daemon that is killed leaves ENOTCONN (an empty directory would tell a mirror job to delete everything); the
+    next mount clears that, and what was cached is there."""
     world.session("dari", zip_of(FILES))
     daemon = mount()
     sh("cat", daemon.place / "dari" / "s_1" / "a.txt")
     daemon.send(signal.SIGKILL)
     daemon.wait()
-    with pytest.raises(OSError) as dead:
+    with pytest.raises(OSError, match="Transport endpoint is not connected"):
         os.listdir(daemon.place)
-    assert dead.value.errno == errno.ENOTCONN
     world.fakes.clear_requests()
     again = mount()
     assert (again.place / "dari" / "s_1" / "a.txt").read_bytes() == b"alpha"
@@ -105,7 +105,9 @@ def test_kill_in_the_middle_of_a_download(world: World, mount: MOUNT) -> None:
     world.session("dari", zip_of(files))
     world.fakes.dari.bandwidth = 20e6
     daemon = mount()
-    reader = subprocess.Popen(["ls", daemon.place / "dari" / "s_1"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    reader = subprocess.Popen(
+        ["ls", daemon.place / "dari" / "s_1"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     until(lambda: world.fakes.dari.bytes_sent() > 2 << 20)
     daemon.send(signal.SIGKILL)
     daemon.wait()
@@ -137,7 +139,7 @@ def test_two_daemons_share_a_cache(world: World, mount: MOUNT) -> None:
     assert sum("workspace.zip" in record.path for record in world.fakes.dari.requests) == 1
 
 
-def test_unexpected_error_is_eio(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_unexpected_error_is_eio(caplog: pytest.LogCaptureFixture) -> None:
     """A bug behind a handler is EIO and a traceback in the log; the handler itself never raises anything else."""
     import pyfuse3
     import trio
@@ -152,4 +154,3 @@ def test_unexpected_error_is_eio(monkeypatch: pytest.MonkeyPatch, caplog: pytest
         trio.run(handler)
     assert failed.value.errno == errno.EIO
     assert any(record.exc_info for record in caplog.records)
-    del monkeypatch

@@ -11,7 +11,8 @@ pytestmark = [*needs_fuse, needs_root]
 
 
 def test_overlay(samples: Samples, tmp_path: Path) -> None:
-    """With a session as ``lowerdir``, files are read, changed and removed in the overlay; the session stays as it is."""
+    """With a session as ``lowerdir``, files are read, changed and removed in the overlay; the session stays as it
+    is."""
     lower = samples.place / "dari" / "sess_research"
     base = tmp_path / "scratch"
     base.mkdir()

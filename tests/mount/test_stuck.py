@@ -33,9 +33,7 @@ def hole(world: World) -> Iterator[Proxy]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.parametrize("program", ["lookup", "opendir", "open"])
-def test_signal_ends_the_program(
-    world: World, hole: Proxy, mount: MOUNT, program: str, number: signal.Signals
-) -> None:
+def test_signal_ends_the_program(world: World, hole: Proxy, mount: MOUNT, program: str, number: signal.Signals) -> None:
     """A program stuck in lookup, opendir or open ends soon after a signal, SIGKILL too."""
     world.session("dari", zip_of({"big.bin": NOISE}, stored=True))
     world.fakes.dari.ranges, world.fakes.dari.etags, world.fakes.dari.chunked = True, "strong", False
@@ -73,7 +71,9 @@ def test_others_do_not_wait(world: World, hole: Proxy, mount: MOUNT) -> None:
     ]
     try:
         until(lambda: hole.connections > 0)
-        told = subprocess.run(["cat", place / "kaizen" / "s_1" / "a.txt"], capture_output=True, timeout=SOON, check=True)
+        told = subprocess.run(
+            ["cat", place / "kaizen" / "s_1" / "a.txt"], capture_output=True, timeout=SOON, check=True
+        )
         assert told.stdout == b"alpha"
         subprocess.run(["ls", place / "browserbase", place], capture_output=True, timeout=SOON, check=True)
     finally:

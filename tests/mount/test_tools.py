@@ -10,7 +10,6 @@ import tarfile
 from pathlib import Path
 
 import pytest
-
 from mounts import READABLE, SMALL, Samples, needs_fuse, sh
 
 from mountfs.demo.samples import Sample
@@ -72,8 +71,7 @@ def test_rsync(samples: Samples, sample: Sample, tmp_path: Path) -> None:
 def test_grep(samples: Samples, sample: Sample) -> None:
     """``grep -r`` finds the same lines in the same files."""
     told = [
-        sh("grep", "-rc", "ERROR", ".", cwd=place).stdout
-        for place in (samples.expected(sample), samples.shown(sample))
+        sh("grep", "-rc", "ERROR", ".", cwd=place).stdout for place in (samples.expected(sample), samples.shown(sample))
     ]
     assert sorted(told[0].splitlines()) == sorted(told[1].splitlines())
 
@@ -152,11 +150,13 @@ def test_sqlite(samples: Samples, sample: Sample) -> None:
 def test_mmap(samples: Samples, sample: Sample) -> None:
     """A mapped file shows its bytes, also touched backwards."""
     expected = (samples.expected(sample) / "random.bin").read_bytes()
-    with (samples.shown(sample) / "random.bin").open("rb") as file:
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-            for at in range(len(expected) - 1, -1, -4096):
-                assert mapped[at] == expected[at]
-            assert mapped[:] == expected
+    with (
+        (samples.shown(sample) / "random.bin").open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+    ):
+        for at in range(len(expected) - 1, -1, -4096):
+            assert mapped[at] == expected[at]
+        assert mapped[:] == expected
 
 
 @workspace

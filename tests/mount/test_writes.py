@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +24,7 @@ ATTEMPTS: dict[str, Callable[[Path], object]] = {
     "rename": lambda place: os.rename(place / "README.md", place / "other.md"),
     "mkdir": lambda place: os.mkdir(place / "new"),
     "rmdir": lambda place: os.rmdir(place / "empty" / "inner"),
-    "rmdir of a session": lambda place: os.rmdir(place),
+    "rmdir of a session": os.rmdir,
     "symlink": lambda place: os.symlink("x", place / "new"),
     "link": lambda place: os.link(place / "README.md", place / "new"),
     "mkfifo": lambda place: os.mkfifo(place / "new"),
@@ -41,9 +40,8 @@ def test_writing_is_refused(samples: Samples, attempt: str) -> None:
     """EROFS, whatever way it is tried."""
     place = samples.place / "dari" / "sess_research"
     before = sorted(os.listdir(place))
-    with pytest.raises(OSError) as refused:
+    with pytest.raises(OSError, match="Read-only file system"):
         ATTEMPTS[attempt](place)
-    assert refused.value.errno == errno.EROFS
     assert sorted(os.listdir(place)) == before
 
 

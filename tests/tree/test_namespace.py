@@ -312,6 +312,7 @@ def test_a_table_is_a_member_list() -> None:
         assert members.path(index) == directory.path(index)
         assert members.kind(index) == directory.kind(index)
         assert members.mtime_ns(index) == directory.mtime_ns(index)
+        assert members.brief(index) == directory.brief(index)
 
 
 # -- any archive -------------------------------------------------------------------------------------------------

@@ -84,6 +84,18 @@ def test_trailing_junk_is_accepted(method: int) -> None:
     assert inflate_whole(method, packed, member_of(TEXT, method)) == TEXT
 
 
+@pytest.mark.parametrize("copyable", [False, True])
+@pytest.mark.parametrize("junk", [0, 1, 100, 200_000])
+@pytest.mark.parametrize("method", [0, 8, 12])
+def test_trailing_junk_is_counted(method: int, junk: int, copyable: bool) -> None:
+    """So that somebody can log it."""
+    inflater = Inflater(member_of(TEXT, method), copyable=copyable)
+    for _ in inflater.feed(pack(method, TEXT) + b"j" * junk):
+        pass
+    inflater.finish()
+    assert inflater.trailing == junk
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_stream_that_ends_early_is_damage(method: int) -> None:
     """Compressed size too short: never a short read."""

@@ -10,10 +10,10 @@ import tarfile
 import zipfile
 
 import pytest
-from zips import EMPTY, FILE, LINK, Part, archive, end, extra, many, parse, paths, read, zip64
+from zips import DIRECTORY, EMPTY, FILE, LINK, Part, archive, end, extended_time, extra, many, parse, paths, read, zip64
 
 from mountfs.errors import BadArchive, LimitExceeded, MemberDamaged
-from mountfs.model import Kind, Span
+from mountfs.model import Brief, Kind, Span
 from mountfs.zipformat import Directory, DirectoryParser, NeedBytes, ZipLimits, data_start
 from mountfs.zipformat.checks import FAULT_OUTSIDE, FAULT_OVERLAP, FAULT_RATIO, FAULT_ZIP64
 
@@ -563,6 +563,23 @@ def test_indices() -> None:
         directory[1]
     with pytest.raises(IndexError):
         directory[3]
+
+
+def test_brief_is_a_part_of_the_member() -> None:
+    """What listings ask for is what the whole member says, zip64 and all."""
+    parts = (
+        A,
+        dataclasses.replace(B, mode=LINK, extra=extended_time(5)),
+        Part("d/", mode=DIRECTORY),
+        Part("w", b"alpha", size=SENTINEL, compressed_size=SENTINEL, offset=SENTINEL, extra=zip64(5, 5, 0)),
+        Part("x", b"alpha", size=SENTINEL, offset=SENTINEL, extra=zip64(5)),
+        Part("y", b"alpha", size=SENTINEL, compressed_size=SENTINEL, extra=extra(1, b"")),
+        Part("z", date=0, time=0, mode=0o100755),
+    )
+    directory = parse(archive(*parts), mtime_ns=9)
+    for index in range(len(parts)):
+        member = directory[index]
+        assert directory.brief(index) == Brief(member.size, member.crc, member.mtime_ns, member.kind, member.executable)
 
 
 def test_zipfile_sees_the_same() -> None:

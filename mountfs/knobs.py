@@ -1,0 +1,36 @@
+"""The kernel's settings of one FUSE mount, raised where permitted: worth 5-13 times with 48 readers at 50 ms.
+
+Read-ahead is root's alone. The two others belong to who mounted, up to the module's own bound, but their file system
+(/sys/fs/fuse/connections) must be mounted. All three are reset by the INIT reply: raise them when the mount is served.
+
+Concurrency: blocking, quick. The standard library alone: the privileged opener uses it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+MAX_BACKGROUND = 4096
+READ_AHEAD_KIB = 1024
+
+KNOBS: dict[str, tuple[str, int]] = {
+    "read_ahead_kb": ("/sys/class/bdi/{major}:{minor}/read_ahead_kb", READ_AHEAD_KIB),
+    "max_background": ("/sys/fs/fuse/connections/{minor}/max_background", MAX_BACKGROUND),
+    "congestion_threshold": ("/sys/fs/fuse/connections/{minor}/congestion_threshold", MAX_BACKGROUND * 3 // 4),
+}
+
+
+def tune(device: int) -> dict[str, str]:
+    """Raises each for the mount with this ``st_dev``; answers what each is now, ``unknown`` where it cannot be read."""
+    state: dict[str, str] = {}
+    for knob, (place, value) in KNOBS.items():
+        path = place.format(major=os.major(device), minor=os.minor(device))
+        with contextlib.suppress(OSError), open(path, "w", encoding="ascii") as file:
+            file.write(str(value))
+        try:
+            with open(path, encoding="ascii") as file:
+                state[knob] = file.read().strip()
+        except OSError:
+            state[knob] = "unknown"
+    return state

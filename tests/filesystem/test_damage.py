@@ -1,0 +1,105 @@
+"""A member that failed its check: dead under its inode, given another chance later, from bytes fetched again."""
+
+from __future__ import annotations
+
+import base64
+import os
+
+import pytest
+from drives import Drive, World, zip_of
+
+TEXT = base64.b64encode(os.urandom(5 << 20))
+SMALL = base64.b64encode(os.urandom(1500))
+
+
+def flipped(archive: bytes, at: int) -> bytes:
+    return archive[:at] + bytes((archive[at] ^ 1,)) + archive[at + 1 :]
+
+
+def damaged(world: World, *, big: bool, stored: bool = True) -> bytes:
+    """A Kaizen session whose member ``bad.txt`` has a wrong byte; answers the sound archive."""
+    sound = zip_of({"bad.txt": TEXT if big else SMALL, "good.txt": b"good", "fill.bin": TEXT[::-1]}, stored=stored)
+    session = world.session("kaizen", flipped(sound, 60 if not big else 3 << 20))
+    session.etag = '"one"'
+    return sound
+
+
+@pytest.mark.parametrize("big", [True, False], ids=["large", "small"])
+@pytest.mark.parametrize("etags", [True, False], ids=["strong", "none"])
+def test_whole_archive_stays_damaged(world: World, big: bool, etags: bool) -> None:
+    """Where the service gives no ranges the member stays EIO, however long one waits, and its neighbour stays well."""
+    damaged(world, big=big, stored=False)
+    world.fakes.store.ranges = False
+    if not etags:
+        world.fakes.kaizen.sessions["s_1"].etag = None
+        world.fakes.store.etags = None
+
+    async def main(drive: Drive) -> None:
+        for _ in range(4):
+            assert await drive.error(drive.cat("kaizen/s_1/bad.txt")) == "EIO"
+            assert await drive.cat("kaizen/s_1/good.txt") == b"good"
+            drive.later(3600)
+
+    world.run(main)
+
+
+@pytest.mark.parametrize("big", [True, False], ids=["large", "small"])
+def test_second_chance(world: World, big: bool) -> None:
+    """With ranges the member is fetched again after a while, under a new inode, and is well if its bytes are."""
+    sound = damaged(world, big=big)
+
+    async def main(drive: Drive) -> None:
+        before = await drive.stat("kaizen/s_1/bad.txt")
+        attributes, held = await drive.walk("kaizen/s_1/bad.txt")
+        await drive.error(drive.cat("kaizen/s_1/bad.txt"))
+        await drive.settle(lambda: bool(await_dead(drive)))
+        assert await drive.error(drive.fs.open(attributes.inode)) == "EIO"
+        drive.asked()
+        assert await drive.error(drive.fs.open(attributes.inode)) == "EIO"
+        assert drive.asked() == []
+        world.fakes.kaizen.sessions["s_1"].archive = sound
+        drive.later(3)
+        after = await drive.stat("kaizen/s_1/bad.txt")
+        assert after.inode != before.inode
+        assert await drive.error(drive.fs.open(attributes.inode)) in {"ESTALE", "EIO"}
+        assert await drive.cat("kaizen/s_1/bad.txt") == (TEXT if big else SMALL)
+        drive.forget(held)
+
+    world.run(main)
+
+
+def await_dead(drive: Drive) -> bool:
+    """Whether some member is known to be damaged."""
+    found = [
+        session.current.content.dead
+        for provider in drive.fs.providers
+        for session in provider.seen()
+        if session.current is not None
+    ]
+    return any(found)
+
+
+def test_dead_under_its_inode_for_open_handles(world: World) -> None:
+    """A handle that was open when the damage came to light fails too, wherever it reads."""
+    damaged(world, big=True, stored=False)
+
+    async def main(drive: Drive) -> None:
+        async with drive.file("kaizen/s_1/bad.txt") as early, drive.file("kaizen/s_1/bad.txt") as late:
+            assert await early.read(0, 4096) == TEXT[:4096]
+            assert await drive.error(late.read_all()) == "EIO"
+            assert await drive.error(early.read(0, 4096)) == "EIO"
+            assert await drive.error(early.read(1 << 20, 4096)) == "EIO"
+
+    world.run(main)
+
+
+def test_only_once_logged(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """A damaged member leaves one line, however often it is asked for."""
+    damaged(world, big=False)
+
+    async def main(drive: Drive) -> None:
+        for _ in range(3):
+            assert await drive.error(drive.cat("kaizen/s_1/bad.txt")) == "EIO"
+
+    world.run(main)
+    assert sum("bad.txt" in line for line in caplog.messages) == 1
