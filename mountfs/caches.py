@@ -76,7 +76,9 @@ class Flights:
 
     async def join(self, key: Hashable, work: Callable[[], Awaitable[T]], *, linger: float = 0.0) -> T:
         """The outcome of ``work``, started now unless it is under way. Raises what ``work`` raised, as a copy."""
-        flight: _Flight[T] = self._flying.get(key) or self._take_off(key, work)
+        flight: _Flight[T] | None = self._flying.get(key)
+        if flight is None or flight.scope.cancel_called:  # its last waiter left, and its time has just run out
+            flight = self._take_off(key, work)
         flight.waiters += 1
         flight.scope.deadline = math.inf
         try:

@@ -26,10 +26,11 @@ from mountfs.archive.transfers import Patience
 from mountfs.caches import Flights
 from mountfs.content import SMALL, FileReader, InMemory, Progressive, Pump, Reader, Shared, open_sink
 from mountfs.errors import CacheError, DeadlineExceeded, MemberDamaged, MountfsError, ServiceFailed, SnapshotLost
-from mountfs.model import Kind, Member, Remarks, RemoteFile, Span
+from mountfs.model import Kind, Member, Remarks, RemoteFile, Span, Validator
 from mountfs.providers import FileSource
 from mountfs.store import MemberFile
 from mountfs.store import Snapshot as Kept
+from mountfs.transport import Body
 from mountfs.tree import MemberTable
 from mountfs.workers import Workers
 from mountfs.zipformat import safe_path
@@ -115,7 +116,7 @@ class FilesContent:
         self._flights = Flights(nursery)
         self._progressive: dict[int, Progressive] = {}
 
-    def peek_open(self, index: int) -> Reader | None:
+    def peek_open(self, index: int, *, listed: bool) -> Reader | None:  # noqa: ARG002 - a file has no neighbours
         data = self._memory.get((self._key, index))
         return InMemory(data) if data is not None else None
 
@@ -142,6 +143,9 @@ class FilesContent:
             self.salts[index] = self.salts.get(index, 0) + 1
             if (shared := self._progressive.pop(index, None)) is not None:
                 shared.close()
+
+    def found_again(self) -> None:
+        """Nothing to do: a file is asked for by its id, whatever list it stood in."""
 
     def close(self) -> None:
         for shared in self._progressive.values():
@@ -228,6 +232,7 @@ class DownloadPump(Pump):
         self._patience = patience
         self._hash = hashlib.sha256()
         self._at = 0
+        self._pin: Validator | None = None
 
     async def step(self, emit: Callable[[bytes], None], news: Callable[[], None], target: Callable[[], int]) -> bool:
         """Downloads on; returns False when nobody wanted more for PATIENT seconds (the connection is given back)."""
@@ -252,7 +257,8 @@ class DownloadPump(Pump):
     ) -> bool:
         want = Span(self._at, self._member.size) if self._at else None
         deadline = trio.current_time() + self._patience.deadline
-        async with self._source.open(self._file, want, deadline=deadline) as body:
+        async with self._source.open(self._file, want, pin=self._pin, deadline=deadline) as body:
+            self._check(body)
             if body.start > self._at:
                 raise ServiceFailed(f"{self._label}: asked for byte {self._at}, the reply starts at {body.start}")
             skip = self._at - body.start
@@ -271,6 +277,17 @@ class DownloadPump(Pump):
             raise MemberDamaged(f"{self._label}: {self._file.filename!r} is shorter than listed")
         return True
 
+    def _check(self, body: Body) -> None:
+        """A reply of another length than listed is damage at once; of another version than the one begun with, it must
+        not be joined."""
+        name = self._file.filename
+        if body.total not in {None, self._member.size}:
+            raise MemberDamaged(f"{self._label}: {name!r} has {body.total} bytes, the list says {self._member.size}")
+        if self._at == 0:
+            self._pin = body.validator if body.validator.strong else None
+        elif self._pin is not None and not self._pin.agrees(body.validator):
+            raise SnapshotLost(f"{self._label}: {name!r} changed while it was being read", advice="open it again")
+
     def _take(self, emit: Callable[[bytes], None], data: bytes) -> None:
         self._hash.update(data)
         emit(data)
@@ -286,4 +303,5 @@ class DownloadPump(Pump):
     def rewind(self, offset: int) -> int:  # noqa: ARG002 - there is no state to go back to but the start
         self._hash = hashlib.sha256()
         self._at = 0
+        self._pin = None
         return 0

@@ -121,9 +121,14 @@ class Archive(Local):
         self._waiters: list[_Waiter] = []
         self._failures: list[tuple[Span, MountfsError, float]] = []
         self._interest = 0
+        self._cursor: int | None = None
+        self._ahead_left = 0
+        self._latency = 0.0
         self.fetched_bytes = 0
         self.requests = 0
         self.came_whole = False
+        self.told_by_opener = True
+        """While the directory is being read, whoever opens the archive tells what failed; afterwards we do."""
         self._pouring: trio.Event | None = None
 
     # -- interest ------------------------------------------------------------------------------------------------
@@ -205,26 +210,42 @@ class Archive(Local):
         return holes
 
     def want_member(self, index: int, span: Span, *, listed: bool) -> int:
-        """Notes that a member is being opened; answers how many bytes beyond its span are worth fetching."""
+        """Notes that a member is being opened whose bytes are not here; answers how many bytes beyond its span are
+        worth fetching."""
+        self.note_open(index, span, listed=listed)
+        return self.neighbours.step(span)
+
+    def note_open(self, index: int, span: Span, *, listed: bool) -> None:
+        """Every open feeds the walk, also one whose bytes are here: else a walk that is served well would be taken for
+        one that has ended."""
         now = trio.current_time()
         self.walk.open(index, span, listed=listed, now=now)
-        ahead = self.neighbours.step(span)
-        if self.walk.under_way(now):
-            self._walk_ahead(span.start)
-        return ahead
+        if self.source is not None and self.walk.under_way(now):
+            if len(self._transfers) < self.parallel:
+                self._walk_ahead(span.start)
+        else:
+            self._cursor = None
+
+    @property
+    def parallel(self) -> int:
+        """How many transfers at a time: more where a request waits long for its first byte."""
+        return window.FAR_PARALLEL if self._latency > window.FAR else window.PARALLEL
+
+    def parallel_for(self, stream: window.Stream) -> int:
+        """How many windows of a stream at a time."""
+        return self.parallel if stream.at_largest else 1
 
     def _walk_ahead(self, start: int) -> None:
-        """Keeps PARALLEL chunks of a walk on their way: from where the walker is, round to the archive's start."""
+        """Keeps as many chunks of a walk on their way: from where it was first met on, round to there again."""
         size = self.walk.chunk
-        room = window.PARALLEL - len(self._transfers)
-        begin = start // size * size
-        for low, high in ((begin, self.total), (0, begin)):
-            at = low
-            while at < high and room > 0 and self.walk.may_run_ahead():
-                chunk = Span(at, min(at + size, high))
-                if self._fetch([chunk], demand=False):
-                    room -= 1
-                at += size
+        if self._cursor is None:
+            self._cursor, self._ahead_left = start // size * size, self.total
+        while self._ahead_left > 0 and len(self._transfers) < self.parallel and self.walk.may_run_ahead():
+            at = self._cursor
+            stop = min((at // size + 1) * size, self.total)
+            self._fetch([Span(at, stop)], demand=False)
+            self._ahead_left -= stop - at
+            self._cursor = 0 if stop >= self.total else stop
 
     def run_ahead(self, need: Span, ahead: int, parallel: int) -> None:
         """Keeps the windows after ``need`` on their way: whole ones, each started once less than half of what lies
@@ -290,10 +311,10 @@ class Archive(Local):
             if error is not None and transfer.at < transfer.stop:
                 until = trio.current_time() + self._patience.failing
                 self._failures.append((transfer.rest, error, until))
-                if any(_touch(w.need, transfer.rest) for w in self._waiters):
+                if not self.told_by_opener and any(_touch(w.need, transfer.rest) for w in self._waiters):
                     log.warning("%s: bytes %d-%d: %s", self.label, transfer.at, transfer.stop, error)
             self._wake_all()
-        if error is None and self._interest and self.walk.under_way(trio.current_time()):
+        if error is None and self._interest and self._cursor is not None:
             self._walk_ahead(transfer.stop)
 
     async def _claimed(self, transfer: Transfer) -> None:
@@ -330,8 +351,10 @@ class Archive(Local):
     async def _request(self, transfer: Transfer, span: Span) -> None:
         assert self.source is not None
         self.requests += 1
-        deadline = trio.current_time() + self._patience.deadline
+        asked = trio.current_time()
+        deadline = asked + self._patience.deadline
         async with self.source.open(span, pin=self.validator, deadline=deadline) as body:
+            self._latency += (trio.current_time() - asked - self._latency) / 4
             self._check(body, span)
             if body.partial:
                 await self.pour(body, transfer)

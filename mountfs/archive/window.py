@@ -30,6 +30,10 @@ SMALL_ARCHIVE = 4 * MIB
 FIRST_WINDOW = 128 * KIB
 LAST_WINDOW = 8 * MIB
 PARALLEL = 6
+FAR = 0.1
+FAR_PARALLEL = 12
+"""Transfers at a time; more where the first byte takes longer than FAR seconds: six windows of 8 MiB at 200 ms and
+50 MB/s a connection move 137 MB/s at most. The rest of max_connections (16) is for those who wait for something."""
 NEIGHBOUR_GAP = 64 * KIB
 FIRST_CHUNK = MIB
 WALK_WEIGHT = 16
@@ -61,9 +65,9 @@ class Stream:
         return self.window
 
     @property
-    def parallel(self) -> int:
-        """How many windows at a time."""
-        return PARALLEL if self.window >= LAST_WINDOW else 1
+    def at_largest(self) -> bool:
+        """Whether it has earned several windows at a time."""
+        return self.window >= LAST_WINDOW
 
 
 class Walk:

@@ -100,6 +100,10 @@ def run(entry: click.Command, arguments: Sequence[str] | None, prog_name: str) -
         sys.exit(1)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(1)
+    except BaseExceptionGroup as group:
+        if group.subgroup(KeyboardInterrupt) is None:
+            raise
+        sys.exit(1)
     except BrokenPipeError:
         # `mountfs ls … | head` closed the pipe. The interpreter must not try to flush into it once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

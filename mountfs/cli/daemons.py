@@ -40,7 +40,9 @@ class Daemon:
         """What to call it in a message."""
         return self.mountpoint or f"process {self.pid}"
 
-    def ask(self, verb: str, args: Mapping[str, Any] | None = None, *, timeout: float = ANSWER_TIMEOUT) -> Iterator[Any]:
+    def ask(
+        self, verb: str, args: Mapping[str, Any] | None = None, *, timeout: float = ANSWER_TIMEOUT
+    ) -> Iterator[Any]:
         """The news and, last, the result. Raises ControlError."""
         from mountfs.control import ask
 

@@ -65,9 +65,6 @@ def command(mountpoint: str | None, check: bool) -> int:
             from mountfs.demo.tour import run
 
             return 0 if run(demo.place, demo.fakes, click.echo) else 1
-        from mountfs.demo.guide import guide
-
-        click.echo(guide(demo.place, pending=PENDING, log=demo.log))
         return _stay(demo)
 
 
@@ -158,8 +155,11 @@ def _environment(directory: str) -> dict[str, str]:
 
 
 def _stay(demo: Mounted) -> int:
-    """Waits for a signal, or for the daemon's end, which only somebody else brings about."""
+    """Says what to try, and waits for a signal, or for the daemon's end, which only somebody else brings about."""
+    from mountfs.demo.guide import guide
+
     try:
+        click.echo(guide(demo.place, pending=PENDING, log=demo.log))
         status = demo.daemon.wait()
     except KeyboardInterrupt:
         _say("\nunmounting …")

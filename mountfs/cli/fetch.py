@@ -1,4 +1,4 @@
-"""``mountfs fetch``: whole sessions into the cache, several at once; through the daemon that serves them, else directly.
+"""``mountfs fetch``: whole sessions into the cache, several at once; through the daemon that serves them, or directly.
 
 What came stays: a fetch that was stopped goes on where it was.
 
@@ -57,13 +57,7 @@ def command(paths: Sequence[str], at_once: int) -> int:
 
     configure_logging(log_level("error"), os.environ)
     with board() as shown:
-        fetcher = Fetcher(shown, at_once)
-        try:
-            return trio.run(fetcher.run, list(paths))
-        except BaseExceptionGroup as group:
-            if any(isinstance(each, KeyboardInterrupt) for each in group.exceptions):
-                raise KeyboardInterrupt from None
-            raise
+        return trio.run(Fetcher(shown, at_once).run, list(paths))
 
 
 class Fetcher:
@@ -83,15 +77,16 @@ class Fetcher:
         import trio
 
         limiter = trio.CapacityLimiter(self._at_once)
-        async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
+        async with AsyncExitStack() as stack:
             jobs: dict[str, tuple[Way, str]] = {}
             for path in paths:
                 try:
                     jobs |= await self._jobs(path, stack)
                 except MountfsError as error:
                     self._tell(path, error)
-            for label, (way, session_id) in jobs.items():
-                nursery.start_soon(self._one, limiter, label, way, session_id)
+            async with trio.open_nursery() as nursery:
+                for label, (way, session_id) in jobs.items():
+                    nursery.start_soon(self._one, limiter, label, way, session_id)
         return 1 if self._failed else 0
 
     async def _jobs(self, path: str, stack: AsyncExitStack) -> dict[str, tuple[Way, str]]:
@@ -148,7 +143,9 @@ class Fetcher:
                 continue
             if os.path.realpath(told["cache"]["dir"]) != os.path.realpath(config.cache.dir):
                 continue
-            if any(row["identity"] == self._identities.get(provider) and not row["offline"] for row in told["providers"]):
+            if any(
+                row["identity"] == self._identities.get(provider) and not row["offline"] for row in told["providers"]
+            ):
                 return daemon
         return None
 

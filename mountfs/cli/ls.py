@@ -59,7 +59,7 @@ async def _list(filesystem: Filesystem, path: str, *, write: Writer, heading: bo
     pending = [(path, found)]
     while pending:
         path, found = pending.pop()
-        lines = await _children(filesystem, found, targets=write is not _short_line)
+        lines = await children(filesystem, found, targets=write is not _short_line)
         if heading:
             click.echo(f"{_shown(path.encode(errors='surrogateescape')) or '.'}:")
         for line in lines:
@@ -74,7 +74,8 @@ async def _list(filesystem: Filesystem, path: str, *, write: Writer, heading: bo
             click.echo()
 
 
-async def _children(filesystem: Filesystem, directory: Attributes, *, targets: bool) -> list[Line]:
+async def children(filesystem: Filesystem, directory: Attributes, *, targets: bool) -> list[Line]:
+    """What a directory holds, in the tree's order. ``targets``: where links point, too."""
     handle = await filesystem.opendir(directory.inode)
     try:
         found = [each for each in filesystem.readdir(handle, 0) if each.name not in (b".", b"..")]

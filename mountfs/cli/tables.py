@@ -94,7 +94,9 @@ def _providers(rows: Sequence[Row]) -> Table:
     for row in rows:
         listing = f"{row['listed']} listed" if row["listed"] else row["listing"]
         states = ", ".join(f"{count} {state}" for state, count in row["sessions"].items())
-        asked = ", ".join(f"{count}×{status if status != '0' else 'no answer'}" for status, count in row["requests"].items())
+        asked = ", ".join(
+            f"{count} x {status if status != '0' else 'no answer'}" for status, count in row["requests"].items()
+        )
         table.add_row(
             _text(row["name"]),
             _state(row["health"]),

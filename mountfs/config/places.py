@@ -1,7 +1,8 @@
 """Where things that are neither configuration nor cache lie: the daemon's lock and socket, its log.
 
 The runtime directory is ``$XDG_RUNTIME_DIR/mountfs``; without that ``/run/mountfs`` for root, else
-``/tmp/mountfs-UID``, whose owner is checked, since /tmp is everybody's. One mount is known there by a digest of its
+``/tmp/mountfs-UID``, whose owner is checked, since /tmp is everybody's. ``mountfs@NAME.service`` sets the variable to
+``/run/mountfs/NAME``, closed to all but its daemon and root. One mount is known there by a digest of its
 mountpoint, so that it can be found without touching the mountpoint, which may hang.
 
 Concurrency: blocking, but quick.
@@ -9,6 +10,7 @@ Concurrency: blocking, but quick.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import stat
@@ -16,6 +18,9 @@ from collections.abc import Mapping
 
 from mountfs.config.load import home
 from mountfs.errors import ConfigError
+
+SERVICES = "/run/mountfs/*/mountfs"
+"""The runtime directories of mountfs@NAME.service (RuntimeDirectory=mountfs/%i, and XDG_RUNTIME_DIR= the same)."""
 
 
 def runtime_directory(environ: Mapping[str, str]) -> str:
@@ -31,7 +36,8 @@ def runtime_places(environ: Mapping[str, str], uid: int) -> tuple[str, ...]:
     """Where the runtime directory of user ``uid`` may be, likeliest first; for looking, nothing is made or checked."""
     given = environ.get("XDG_RUNTIME_DIR", "")
     session = [os.path.join(given, "mountfs")] if os.path.isabs(given) else []
-    return tuple(dict.fromkeys([*session, f"/run/user/{uid}/mountfs", _without_session(uid)]))
+    services = sorted(glob.glob(SERVICES))  # their users' numbers are made up by systemd, so all are looked into
+    return tuple(dict.fromkeys([*session, f"/run/user/{uid}/mountfs", _without_session(uid), *services]))
 
 
 def _without_session(uid: int) -> str:

@@ -149,7 +149,7 @@ class Filesystem:
         if (snapshot := session.peek()) is not None:
             return snapshot
         self._refuse_crawlers(session, caller)
-        return await self.waiting.wait(caller, session.enter, session.label, node.inode)
+        return await self.waiting.wait(caller, session.enter, session.label, node.inode, so_far=session.so_far)
 
     def _refuse_crawlers(self, session: Session, caller: Caller) -> None:
         """A program that indexes drives would download everything: what is not here yet is closed to it."""
@@ -242,11 +242,11 @@ class Filesystem:
         assert node.session is not None
         snapshot = await self._enter(node, caller)
         place = self._bind_file(node, snapshot)
-        reader = self._peek_reader(snapshot, place)
+        listed = snapshot.was_listed(place, trio.current_time())
+        reader = self._peek_reader(snapshot, place, listed=listed)
         self.usage.opens += 1
         if reader is None:
             self.usage.opens_waited += 1
-            listed = snapshot.was_listed(place, trio.current_time())
             snapshot.handles += 1
             try:
                 reader = await self.waiting.wait(
@@ -262,8 +262,9 @@ class Filesystem:
     def _bind_file(self, node: Node, snapshot: Snapshot) -> int:
         """Where this inode's file stands in the current snapshot; ESTALE if it changed or vanished."""
         assert node.snapshot is not None
-        path = node.snapshot.namespace.path(node.place)
-        place = node.place if node.snapshot is snapshot else snapshot.namespace.resolve(path)
+        place: int | None = node.place
+        if node.snapshot is not snapshot:
+            place = snapshot.namespace.resolve(node.snapshot.namespace.path(node.place))
         if place is not None and place >= 0:
             snapshot.revive_due(place, trio.current_time())
             mine = snapshot is node.snapshot and not snapshot.revived(place)
@@ -273,13 +274,13 @@ class Filesystem:
         raise SnapshotLost(f"{self.nodes.label(node)}: this file has changed or is gone")
 
     @staticmethod
-    def _peek_reader(snapshot: Snapshot, place: int) -> Reader | None:
+    def _peek_reader(snapshot: Snapshot, place: int, *, listed: bool) -> Reader | None:
         target = snapshot.links.get(place)
         if isinstance(target, bytes):  # a link that is shown as a file, its target being its content
             return InMemory(target)
         if isinstance(target, MountfsError):
             raise target.again()
-        return snapshot.content.peek_open(place)
+        return snapshot.content.peek_open(place, listed=listed)
 
     async def read(self, handle: int, offset: int, size: int) -> bytes | memoryview:
         """Exactly the bytes asked for, up to the member's size; or an error. Never fewer."""

@@ -112,10 +112,13 @@ class Waiting:
         where: Inode,
         *,
         seconds: float | None = None,
+        so_far: Callable[[], str] = str,
     ) -> T:
-        """``work`` under the deadline of one request, ended by a signal pending for the caller."""
+        """``work`` under the deadline of one request, ended by a signal pending for the caller. ``so_far``: what is
+        said of it when it is given up."""
+        seconds = self._deadline if seconds is None else seconds
         with self._request(caller.pid, label) as request:
-            return await self._wait(request, caller, work, where, self._deadline if seconds is None else seconds)
+            return await self._wait(request, caller, work, where, seconds, so_far)
 
     @contextmanager
     def _request(self, pid: int, label: str) -> Iterator[Request]:
@@ -127,7 +130,13 @@ class Waiting:
             REQUEST.reset(token)
 
     async def _wait(
-        self, request: Request, caller: Caller, work: Callable[[], Awaitable[T]], where: Inode, seconds: float
+        self,
+        request: Request,
+        caller: Caller,
+        work: Callable[[], Awaitable[T]],
+        where: Inode,
+        seconds: float,
+        so_far: Callable[[], str],
     ) -> T:
         label, began = request.label, trio.current_time()
         wait = _Wait(caller, trio.CancelScope(deadline=began + seconds + GRACE), began, request)
@@ -146,7 +155,7 @@ class Waiting:
             if not self._waiting_in[where]:
                 del self._waiting_in[where]
             self._note(label, caller.pid, began, error)
-        error = self._given_up(label, seconds, signalled=wait.signalled)
+        error = self._given_up(label, seconds, so_far(), signalled=wait.signalled)
         self._note(label, caller.pid, began, error)
         raise error
 
@@ -160,11 +169,11 @@ class Waiting:
                     wait.scope.cancel()
 
     @staticmethod
-    def _given_up(label: str, seconds: float, *, signalled: bool) -> MountfsError:
+    def _given_up(label: str, seconds: float, so_far: str, *, signalled: bool) -> MountfsError:
         if signalled:
             return Interrupted(f"{label}: the caller was told to stop")
         failure = DeadlineExceeded(
-            f"{label}: no answer within {seconds:g} s",
+            f"{label}: no answer within {seconds:g} s{so_far}",
             advice=f"run 'mountfs fetch {label}' for a large session, or raise network.deadline",
         )
         log.warning("%s", failure)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -29,11 +30,13 @@ from mountfs.service.notify import FUSE_NAME, Notifier
 FUSE_DEVICE = "/dev/fuse"
 FSTYPE = "fuse.mountfs"
 PROBE_TIMEOUT = 5.0
+MANAGER = "/proc/1/ns/mnt"
 HIDDEN = ("/tmp", "/var/tmp", "/home", "/root", "/run/user", "/dev", "/proc", "/sys")  # noqa: S108 - refused, not used
 """Where the sandbox shows the daemon something else, so that its watchdog could not see the mount."""
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_NOATIME = 1, 2, 4, 8, 1024
 MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8
+CLONE_NEWNS = 0x20000
 FAILED, WRONG_CALL = 1, 2
 
 
@@ -86,6 +89,15 @@ def place_of(mountpoint: str) -> str:
     return path
 
 
+def reachable(path: str) -> None:
+    """Raises OpenerError for a mountpoint the daemon's user, or anybody, cannot come to."""
+    parent = path
+    while parent != "/":
+        parent = os.path.dirname(parent)
+        if not os.stat(parent).st_mode & stat.S_IXOTH:
+            raise OpenerError(f"{path}: {parent} is closed to others; run: chmod o+x {parent}, or mount elsewhere")
+
+
 def open_mount(mountpoint: str, words: Sequence[str], environ: Mapping[str, str]) -> None:
     """Mounts, and hands the descriptor to systemd. Raises OpenerError, OSError."""
     notifier = Notifier(environ.get("NOTIFY_SOCKET", ""))
@@ -95,7 +107,9 @@ def open_mount(mountpoint: str, words: Sequence[str], environ: Mapping[str, str]
     forget(notifier)
     clear(path)
     if mounted_at(path) is None:
-        os.makedirs(path, mode=0o755, exist_ok=True)
+        os.umask(0o022)  # the unit's would close the mountpoint to everybody
+        os.makedirs(path, exist_ok=True)
+    reachable(path)
     owner = os.stat(environ.get("RUNTIME_DIRECTORY") or "/")
     source = next((word.removeprefix("fsname=") for word in words if word.startswith("fsname=")), "mountfs")
     descriptor = os.open(FUSE_DEVICE, os.O_RDWR | os.O_CLOEXEC)
@@ -171,6 +185,20 @@ def unmount(path: str) -> None:
         raise OSError(number, os.strerror(number), path)
 
 
+def enter(namespace: str = MANAGER) -> None:
+    """Goes into the machine's own mount namespace, the service manager's. "+" takes the sandbox away, but a unit with
+    DynamicUser= or LoadCredential= is given a namespace all the same (seen with systemd 252). Raises OSError."""
+    if os.path.samefile(namespace, "/proc/self/ns/mnt"):
+        return
+    descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if _libc().setns(descriptor, CLONE_NEWNS):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), namespace)
+    finally:
+        os.close(descriptor)
+
+
 def _libc() -> ctypes.CDLL:
     libc = ctypes.CDLL(None, use_errno=True)
     libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
@@ -193,6 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return WRONG_CALL
     action, mountpoint, *rest = arguments
     try:
+        enter()
         ACTIONS[action](mountpoint, rest[0].split(",") if rest else [], os.environ)
     except OpenerError as error:
         _say(str(error))

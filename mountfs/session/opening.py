@@ -271,6 +271,7 @@ class Opening:
             limits=self._limits,
             failed=lambda index, error: self.failed(name, index, error),
         )
+        archive.told_by_opener = False
         return Snapshot(
             name,
             directory,

@@ -159,18 +159,12 @@ class Session:
         return await self._obtain()
 
     async def _obtain(self) -> Snapshot:
-        try:
-            return await self.around.flights.join(("open", self.id), self._first, linger=self.around.network.linger)
-        except trio.Cancelled:
-            if self.progress is not None and self.progress.bytes:
-                log.warning(
-                    "%s: gave up waiting after %d bytes; the transfer goes on for a while: try again, or run "
-                    "'mountfs fetch %s'",
-                    self.label,
-                    self.progress.bytes,
-                    self.label,
-                )
-            raise
+        return await self.around.flights.join(("open", self.id), self._first, linger=self.around.network.linger)
+
+    def so_far(self) -> str:
+        """What an opening has moved yet, for the line that is logged when a waiter gives up."""
+        moved = self.progress.bytes if self.progress is not None else 0
+        return f" ({moved} bytes so far, the transfer goes on for a while)" if moved else ""
 
     async def _first(self) -> Snapshot:
         """Nothing is shown yet: from the cache if it has it, else from the service."""
@@ -322,6 +316,7 @@ class Session:
     async def _stays(self, current: Snapshot) -> None:
         """The service says that ``current`` is right. That it is final now outlives a restart."""
         was_final = self.belief.state is State.TERMINAL
+        current.content.found_again()
         self._believe(current)
         if self.belief.state is State.TERMINAL and not was_final:
             await self._record(current)

@@ -150,6 +150,22 @@ def system_addresses(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(row[4][0]) for row in rows))
 
 
+class _Outgoing:
+    """A request's body, which may be left unsent: httpx's own would leave an unfinished generator for the collector."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return _Outgoing(self._data)
+
+    async def __anext__(self) -> bytes:
+        if not self._data:
+            raise StopAsyncIteration
+        data, self._data = self._data, b""
+        return data
+
+
 class PooledTransport(httpx.AsyncBaseTransport):
     """httpx's way to the network: one pool for direct connections, and one for each proxy in use.
 
@@ -190,7 +206,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
                 method=request.method,
                 url=httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
                 headers=request.headers.raw,
-                content=request.stream,
+                content=_Outgoing(request.content),
                 extensions=request.extensions,
             )
         )

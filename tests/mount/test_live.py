@@ -36,7 +36,7 @@ def contents(place: Path) -> dict[str, bytes]:
             path = Path(where, name)
             try:
                 found[str(path.relative_to(place))] = path.read_bytes()
-            except FileNotFoundError:
+            except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
                 continue
     return found
 
