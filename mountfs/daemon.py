@@ -10,7 +10,6 @@ Concurrency: ``serve`` runs trio and returns; the rest runs inside.
 from __future__ import annotations
 
 import contextlib
-import contextlib
 import faulthandler
 import gc
 import logging

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 from collections import Counter
 from collections.abc import Callable, Hashable, MutableMapping
 from dataclasses import asdict
@@ -37,6 +38,8 @@ from mountfs.zipformat import safe_path
 
 PATIENT = 5.0  # seconds an idle download keeps its connection: shorter than services' own time-outs
 NANOSECONDS = 10**9
+
+log = logging.getLogger(__name__)
 
 
 class FileTable:
@@ -115,6 +118,7 @@ class FilesContent:
         self._failed = failed
         self._flights = Flights(nursery)
         self._progressive: dict[int, Progressive] = {}
+        self._stale: list[Progressive] = []
 
     def peek_open(self, index: int, *, listed: bool) -> Reader | None:  # noqa: ARG002 - a file has no neighbours
         data = self._memory.get((self._key, index))
@@ -148,7 +152,7 @@ class FilesContent:
         """Nothing to do: a file is asked for by its id, whatever list it stood in."""
 
     def close(self) -> None:
-        for shared in self._progressive.values():
+        for shared in [*self._progressive.values(), *self._stale]:
             shared.close()
         self.kept.close()
 
@@ -177,7 +181,7 @@ class FilesContent:
         try:
             while not await pump.step(parts.append, lambda: None, lambda: member.size):
                 pass
-        except MemberDamaged as exc:
+        except MountfsError as exc:
             self._bury(index, exc)
             raise
         data = b"".join(parts)
@@ -202,10 +206,18 @@ class FilesContent:
             disk=self._workers.disk,
             failed=lambda error: self._bury(index, error),
             finished=lambda: None,
-            label=f"{self._label}/{member.path.decode('utf-8', 'backslashreplace')}",
+            label=f"{self._label}/{_name(member)}",
         )
 
+    def _tell(self, index: int, error: MountfsError) -> None:
+        """One line in the log for what kept a file from coming; damage is told by whoever is told of it."""
+        if not isinstance(error, MemberDamaged):
+            log.warning("%s/%s: %s", self._label, _name(self.table[index]), error)
+
     def _bury(self, index: int, error: MountfsError) -> None:
+        self._tell(index, error)
+        if isinstance(error, SnapshotLost) and index in self._progressive:  # the next open begins anew
+            self._stale.append(self._progressive.pop(index))
         if isinstance(error, MemberDamaged) and index not in self.dead:
             self.dead[index] = error
             self._failed(index, error)
@@ -295,7 +307,9 @@ class DownloadPump(Pump):
     async def _wanted(self, target: Callable[[], int]) -> bool:
         """Waits with the connection open until somebody reads on; False after PATIENT seconds."""
         with trio.move_on_after(PATIENT):
-            while self._at > target() + SMALL:  # noqa: ASYNC110 - target is a number that others move
+            while self._at > (goal := target()) + SMALL:
+                if goal < 0:
+                    return False
                 await trio.sleep(PATIENT / 50)
             return True
         return False
@@ -305,3 +319,7 @@ class DownloadPump(Pump):
         self._at = 0
         self._pin = None
         return 0
+
+
+def _name(member: Member) -> str:
+    return member.path.decode("utf-8", "backslashreplace")

@@ -8,9 +8,9 @@ EIO.
 directory some request of ours waits in is told later, and a hung directory of one provider holds up no other.
 
 *Speed*: pyfuse3 asks its ``trio`` to wait for the fd before every request, and takes a lock for it: two epoll calls and
-two trips through the scheduler, 30-50 µs. ``EagerTrio`` has the same names, but waits a moment in place first and goes on
-at once when a request is there, yielding at least every EAGER_REQUESTS. (A stat storm of 100,000 files: half the CPU and a
-third of the time.)
+two trips through the scheduler, 30-50 µs. ``EagerTrio`` has the same names, but waits a moment in place first and
+goes on at once when a request is there, yielding at least every EAGER_REQUESTS. (A stat storm of 100,000 files: half
+the CPU and a third of the time.)
 
 Concurrency: handlers run on the trio loop, up to MAX_TASKS at a time.
 """
@@ -211,9 +211,9 @@ class EagerTrio:
 class BargingLock:
     """The lock under which pyfuse3's workers take turns at the fd: free means free, nobody is handed it.
 
-    ``trio.Lock`` hands itself to the longest waiter and yields at every turn: a trip through the scheduler and two epoll
-    calls for each request. Here the worker that has just replied goes on reading; one waiter is woken for the case that a
-    handler waits, and finds the lock taken again as long as none does."""
+    ``trio.Lock`` hands itself to the longest waiter and yields at every turn: a trip through the scheduler and two
+    epoll calls for each request. Here the worker that has just replied goes on reading; one waiter is woken for the
+    case that a handler waits, and finds the lock taken again as long as none does."""
 
     def __init__(self) -> None:
         self._taken = False
@@ -260,7 +260,7 @@ def _inside_trio() -> tuple[int, Sized]:
     """The fd on which trio waits, and its queue of runnable tasks. Both are private to trio: where they are not found,
     an fd no select can take is answered, and every wait is an ordinary one."""
     try:
-        from trio._core._run import GLOBAL_RUN_CONTEXT  # noqa: PLC2701 - see above
+        from trio._core._run import GLOBAL_RUN_CONTEXT
 
         runner = GLOBAL_RUN_CONTEXT.runner
         return runner.io_manager._epoll.fileno(), runner.runq  # noqa: SLF001 - see above

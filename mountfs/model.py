@@ -99,7 +99,8 @@ class Member:
 
 
 class Brief(NamedTuple):
-    """What a listing needs of a member: a tuple, since it is made for every dentry (Member takes three times as long)."""
+    """What a listing needs of a member: a tuple, since it is made for every dentry (Member takes three times as
+    long)."""
 
     size: int
     crc: int

@@ -16,25 +16,26 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, MutableMapping
+from collections.abc import Awaitable, Callable, Hashable, MutableMapping
 
 import trio
 
 from mountfs.archive import window
-from mountfs.archive.transfers import BLOCK, Archive
+from mountfs.archive.pump import STEP, InflatePump, tell_trailing
+from mountfs.archive.transfers import Archive
 from mountfs.caches import Flights
-from mountfs.content import SMALL, FileReader, InMemory, Progressive, Pump, Reader, Shared, open_sink
+from mountfs.content import SMALL, FileReader, InMemory, Progressive, Reader, Ring, Shared, open_sink
 from mountfs.errors import ArchiveError, MemberDamaged, MountfsError
 from mountfs.model import Kind, Member, Span
 from mountfs.store import Snapshot as Kept
-from mountfs.zipformat import Directory, Inflater, ZipLimits, crc32, data_start, ensure_readable, inflate_whole
+from mountfs.zipformat import Directory, ZipLimits, crc32, data_start, ensure_readable, inflate_counted, printable
 
 log = logging.getLogger(__name__)
 
+STORED = 0  # APPNOTE 4.4.5
 READY = 64  # inflaters kept where they stopped (about 50 KiB each), so that a later reader goes on from there
 INLINE = 64 << 10  # inflating this much takes 100 us, a hop to a thread and back 60-100 us
-STEP = 128 << 10
-MOST_STEP = 1 << 20
+READY_RINGS = 4  # of those that go through memory, 9 MiB each
 CHECK_STEP = 1 << 20
 
 
@@ -108,14 +109,16 @@ class ZipContent:
         try:
             ensure_readable(member, self._limits)
             start = data_start(raw, member)
-            data = inflate_whole(member.method, raw[start : start + member.compressed_size], member)
+            data, trailing = inflate_counted(raw[start : start + member.compressed_size], member)
         except ArchiveError:
             return None
-        self._remember(index, data)
+        self._remember(index, member, data, trailing)
         return data
 
-    def _remember(self, index: int, data: bytes) -> None:
+    def _remember(self, index: int, member: Member, data: bytes, trailing: int) -> None:
         """A small member passed its check."""
+        if not self._sound[index]:
+            tell_trailing(self.archive.label, member, trailing)
         self._sound[index] = 1
         with contextlib.suppress(ValueError):  # larger than the whole memory cache: it lives in its handle alone
             self._memory[self._key, index] = data
@@ -125,7 +128,9 @@ class ZipContent:
         self.raise_dead(index)
         member = self.members[index]
         ensure_readable(member, self._limits)
-        if member.size == 0 and member.crc == 0:
+        if member.size == 0:
+            if member.crc:
+                raise self._bury(index, MemberDamaged(f"{printable(member.path)}: is empty, its CRC-32 is another's"))
             return InMemory(b"")
         if member.size <= SMALL and member.compressed_size <= 2 * SMALL:
             return InMemory(await self._small(index, member, listed=listed))
@@ -195,7 +200,7 @@ class ZipContent:
         span = self.members.span(index)
         try:
             raw = await archive.read(span)
-            start = data_start(raw, member)
+            start = self._data_start(raw, span.start, member) - span.start
             missing = start + member.compressed_size - len(raw)
             if missing > 0:  # a local extra field longer than the 2 KiB that span() allows for
                 more = Span(span.stop, span.stop + missing)
@@ -203,12 +208,12 @@ class ZipContent:
                 raw += await archive.read(more)
             packed = raw[start : start + member.compressed_size]
             if member.size <= INLINE and member.compressed_size <= INLINE:
-                data = inflate_whole(member.method, packed, member)
+                data, trailing = inflate_counted(packed, member)
             else:
-                data = await archive.workers.cpu(inflate_whole, member.method, packed, member)
+                data, trailing = await archive.workers.cpu(inflate_counted, packed, member)
         except MemberDamaged as exc:
             raise self._bury(index, exc) from exc
-        self._remember(index, data)
+        self._remember(index, member, data, trailing)
         return data
 
     # -- large ---------------------------------------------------------------------------------------------------
@@ -222,46 +227,64 @@ class ZipContent:
         head = Span(span.start, min(span.stop, span.start + STEP))
         self.archive.want_member(index, head, listed=listed)
         await self.archive.ensure(head)
-        start = span.start + data_start(await self.archive.read(head), member)
-        data = Span(start, start + member.compressed_size)
+        start = self._data_start(await self.archive.read(head), span.start, member)
+        size = member.size if member.method == STORED else member.compressed_size
+        data = Span(start, start + size)
         self._data_spans[index] = data
         return data
 
+    def _data_start(self, local: bytes, at: int, member: Member) -> int:
+        """Where the data of a member begins, whose local header lies ``at``. Raises MemberDamaged if it cannot all be
+        there: a local extra field may be longer than the directory lets one think."""
+        start = at + data_start(local, member)
+        if start + member.compressed_size > self.members.start:
+            raise MemberDamaged(f"{printable(member.path)}: its data runs into the archive's directory")
+        return start
+
     async def _large(self, index: int, member: Member, *, listed: bool) -> Reader:
         kept = self.archive.kept
-        finished = kept.member(index) if member.method != 0 else None
+        finished = kept.member(index) if member.method != STORED else None
         if finished is not None:
             self.archive.retain()
             return FileReader(finished, disk=self.archive.workers.disk, closed=self.archive.let_go)
         data = await self._data_span(index, member, listed=listed)
-        if member.method == 0 and not member.encrypted:
-            if member.compressed_size != member.size:
-                raise MemberDamaged(f"{_name(member)}: a stored member's two sizes differ")
+        if member.method == STORED:
+            if index not in self._checked:
+                tell_trailing(self.archive.label, member, member.compressed_size - member.size)
             await self._believe_stored(index, member, data)
-            reader: Reader = Stored(self, index, member, data)
-            await reader.read(0, min(member.size, 1))
-            return reader
+            stored = Stored(self, index, member, data)
+            return await self._with_first(stored, lambda: stored.read(0, 1))
         shared = self._progressive.get(index)
         if shared is None:
             shared = self._make_progressive(index, member, data)
             self._progressive[index] = shared
             self._evict_ready()
         self._progressive.move_to_end(index)
-        await shared.reach(min(shared.available or 1, member.size))
         self.archive.retain()
-        return Shared(shared, self.archive.let_go)
+        reader = Shared(shared, self.archive.let_go)
+        return await self._with_first(reader, lambda: shared.reach(min(shared.available or 1, member.size)))
+
+    @staticmethod
+    async def _with_first(reader: Reader, first: Callable[[], Awaitable[object]]) -> Reader:
+        """The reader, once its first window is here; released if that never comes."""
+        try:
+            await first()
+        except BaseException:
+            reader.release()
+            raise
+        return reader
 
     def _make_progressive(self, index: int, member: Member, data: Span) -> Progressive:
-        kept = self.archive.kept
+        sink = open_sink(self.archive.kept, index, member.size, largest=self._largest)
         return Progressive(
             member,
-            InflatePump(self.archive, member, data),
-            open_sink(kept, index, member.size, largest=self._largest),
+            InflatePump(self.archive, member, data, checkpoints=isinstance(sink, Ring)),
+            sink,
             start=self._nursery.start_soon,
             disk=self.archive.workers.disk,
             failed=lambda error: self._pump_failed(index, error),
             finished=lambda: self._checked.add(index),
-            label=f"{self.archive.label}/{_name(member)}",
+            label=f"{self.archive.label}/{printable(member.path)}",
         )
 
     def _pump_failed(self, index: int, error: MountfsError) -> None:
@@ -271,7 +294,8 @@ class ZipContent:
     def _evict_ready(self) -> None:
         """Drops the least recently opened inflaters nobody reads from, beyond READY."""
         idle = [index for index, shared in self._progressive.items() if shared.idle]
-        for index in idle[: max(0, len(self._progressive) - READY)]:
+        rings = [index for index in idle if self._progressive[index].in_memory]
+        for index in {*idle[: max(0, len(self._progressive) - READY)], *rings[: max(0, len(rings) - READY_RINGS)]}:
             self._progressive.pop(index).close()
 
     async def _believe_stored(self, index: int, member: Member, data: Span) -> None:
@@ -307,7 +331,7 @@ class ZipContent:
                 crc = await self.archive.workers.cpu(crc32, piece, crc) if len(piece) > INLINE else crc32(piece, crc)
         if crc != member.crc:
             says = f"CRC-32 is {crc:08x}, the directory says {member.crc:08x}"
-            self._bury(index, MemberDamaged(f"{_name(member)}: {says}"))
+            self._bury(index, MemberDamaged(f"{printable(member.path)}: {says}"))
 
     def close(self) -> None:
         """The snapshot is let go: inflaters and unfinished spools are dropped."""
@@ -382,45 +406,3 @@ class Stored(Reader):
 
     def release(self) -> None:
         self._archive.let_go()
-
-
-class InflatePump(Pump):
-    """Inflates one member from the archive's local file, fetching what is missing as it goes."""
-
-    def __init__(self, archive: Archive, member: Member, data: Span) -> None:
-        self._archive = archive
-        self._member = member
-        self._data = data
-        self._inflater = Inflater(member)
-        self._at = data.start
-        self._stream = window.Stream()
-        self._step = STEP
-        self._checkpoints: list[tuple[int, int, Inflater]] = []
-
-    async def step(self, emit: Callable[[bytes], None], news: Callable[[], None], target: Callable[[], int]) -> bool:  # noqa: ARG002
-        if self._at >= self._data.stop:
-            await self._archive.workers.cpu(self._inflater.finish)
-            return True
-        # On a block's edge, else the last block of a window is a request of its own.
-        stop = (self._at + self._step) // BLOCK * BLOCK
-        need = Span(self._at, min(max(stop, self._at + 1), self._data.stop))
-        ahead = min(self._stream.step(need), self._data.stop - need.stop)
-        await self._archive.ensure(need, ahead=ahead, parallel=self._archive.parallel_for(self._stream))
-        packed = await self._archive.read(need)
-        await self._archive.workers.cpu(self._inflate, packed, emit)
-        self._at = need.stop
-        self._step = min(self._step * 2, MOST_STEP)
-        return False
-
-    def _inflate(self, packed: bytes, emit: Callable[[bytes], None]) -> None:
-        for piece in self._inflater.feed(packed):
-            emit(piece)
-
-    def rewind(self, offset: int) -> int:  # noqa: ARG002 - checkpoints are not kept yet: always from the start
-        self._inflater = Inflater(self._member)
-        self._at = self._data.start
-        return 0
-
-
-def _name(member: Member) -> str:
-    return member.path.decode("utf-8", "backslashreplace")

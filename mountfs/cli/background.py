@@ -4,6 +4,9 @@ The child keeps our standard error until it is ready, so what it has to say abou
 appears where the person looks, once. Then it turns to its log. That it ended without being ready shows as the end of
 the pipe, whatever ended it.
 
+Until it is ready the child stays in our process group: under an automount, the kernel lets the group that mounts, and
+no other, touch the mountpoint meanwhile. Then it makes a session of its own, where no terminal's signal reaches it.
+
 Concurrency: the parent waits in one place, with a deadline.
 """
 
@@ -29,10 +32,12 @@ READY = b"ready"
 
 
 def start(arguments: Sequence[str], environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Starts ``mountfs`` with ``arguments`` and returns when it is ready.
+    """Starts ``mountfs`` with ``arguments`` and returns when it is ready; raises what ``launch`` and ``wait`` raise."""
+    return wait(*launch(arguments, environ))
 
-    Raises SystemExit with the child's own status if it ended before (it has told why), MountFailed if it said nothing.
-    """
+
+def launch(arguments: Sequence[str], environ: Mapping[str, str]) -> tuple[subprocess.Popen[bytes], int]:
+    """Starts ``mountfs`` and does not wait; what it returns is for ``wait``. Raises MountFailed."""
     reading, writing = os.pipe()
     try:
         process = subprocess.Popen(
@@ -42,17 +47,24 @@ def start(arguments: Sequence[str], environ: Mapping[str, str]) -> subprocess.Po
             pass_fds=(writing,),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            start_new_session=True,
         )
-        os.close(writing)
-        writing = -1
-        return _wait(process, reading)
     except OSError as error:
+        os.close(reading)
         raise MountFailed(f"{sys.executable} cannot be started: {error.strerror}", advice="try with -f") from None
     finally:
+        os.close(writing)
+    return process, reading
+
+
+def wait(process: subprocess.Popen[bytes], reading: int) -> subprocess.Popen[bytes]:
+    """Returns when the launched process is ready, and ends it if it does not become so.
+
+    Raises SystemExit with the child's own status if it ended before (it has told why), MountFailed if it said nothing.
+    """
+    try:
+        return _wait(process, reading)
+    finally:
         os.close(reading)
-        if writing >= 0:
-            os.close(writing)
 
 
 def _wait(process: subprocess.Popen[bytes], reading: int) -> subprocess.Popen[bytes]:
@@ -98,6 +110,8 @@ def readiness(environ: MutableMapping[str, str], log_path: str | None) -> Callab
         notifier.tell("READY=1")
         if descriptor < 0:
             return
+        with contextlib.suppress(PermissionError):  # it leads a group, as where a shell started it
+            os.setsid()
         os.chdir("/")
         _redirect(log_path or os.devnull)
         # The parent may have been interrupted; the mount is there all the same.

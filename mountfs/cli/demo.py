@@ -15,20 +15,19 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
-from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import click
 
 from mountfs.cli.common import choices, common_options
+from mountfs.cli.ending import Ending
+from mountfs.cli.leftovers import clear_leftovers, demo_directory, forget, source_of
 from mountfs.errors import MountfsError
 
 if TYPE_CHECKING:
     from mountfs.demo.server import Fakes
 
-ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PENDING = 20.0
 """Seconds until the sessions that are not ready become ready: time to read what to try, and to see an ls fail first."""
 
@@ -54,18 +53,21 @@ def command(mountpoint: str | None, check: bool) -> int:
     """
     _require_demo_packages()
     from mountfs.cli.checks import check_machine
-    from mountfs.cli.leftovers import demo_directory
     from mountfs.config import MountOptions
 
     check_machine(MountOptions())
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # of ticks and branches, where the locale has none
-    with _interrupted_once(), demo_directory() as directory, _mounted(mountpoint, directory) as demo:
-        if check:
-            from mountfs.demo.tour import run
-
-            return 0 if run(demo.place, demo.fakes, click.echo) else 1
-        return _stay(demo)
+    ending = Ending()
+    with ending.heeded(), contextlib.ExitStack() as stack:
+        try:
+            clear_leftovers()
+            with ending.held():
+                directory = stack.enter_context(demo_directory())
+            demo = _mount(mountpoint, directory, ending, stack)
+            return _tour(demo) if check else _stay(demo)
+        finally:
+            ending.ignore()
 
 
 def _require_demo_packages() -> None:
@@ -78,60 +80,36 @@ def _require_demo_packages() -> None:
         raise MountfsError(f"the demo needs {error.name}", advice="run: pip install 'mountfs[demo]'") from None
 
 
-@contextlib.contextmanager
-def _interrupted_once() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the demo as Ctrl-C does. From the first signal on all are ignored: cleaning up takes a
-    moment, each step of it is bounded, and a second Ctrl-C must not stop it half-way."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-        for number in ENDING_SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    # Under nohup, the terminal's end is none of ours.
-    heeded = [
-        number for number in ENDING_SIGNALS if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN
-    ]
-    before = {number: signal.signal(number, interrupt) for number in heeded}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def _mounted(mountpoint: str | None, directory: str) -> Iterator[Mounted]:
-    """The sample sessions, mounted. ``directory``: where all that this needs is put."""
-    from mountfs.cli.background import start
-    from mountfs.cli.leftovers import forget
+def _mount(mountpoint: str | None, directory: str, ending: Ending, stack: contextlib.ExitStack) -> Mounted:
+    """The sample sessions, mounted; how to take it all down is left on ``stack``. ``directory``: for all it needs."""
+    from mountfs.cli.background import launch, wait
     from mountfs.cli.table import canonical, mount_at
     from mountfs.config import mount_name
     from mountfs.demo.server import Fakes
 
     place = canonical(mountpoint) if mountpoint else os.path.join(directory, "sessions")
     # A mount whose daemon was killed is no directory to stat, but was mounted on one.
-    was_there = os.path.isdir(place) or mount_at(place) is not None
-    try:
-        with Fakes(os.path.join(directory, "samples"), pending=PENDING) as fakes:
-            daemon = start(_arguments(fakes, place, directory), _environment(directory))
-            try:
-                log = os.path.join(directory, "mountfs", f"mount-{mount_name(place)}.log")
-                yield Mounted(place, log, fakes, daemon)
-            finally:
-                _end(place, daemon)
-    finally:
-        if not was_there:
-            with contextlib.suppress(OSError):
-                os.rmdir(place)
-            if not os.path.lexists(place):
-                forget(place)
+    if not os.path.isdir(place) and mount_at(place) is None:
+        stack.callback(_remove, place)
+    fakes = stack.enter_context(Fakes(os.path.join(directory, "samples"), pending=PENDING))
+    arguments, environ = _arguments(fakes, place, directory), _environment(directory)
+    with ending.held():
+        daemon, reading = launch(arguments, environ)
+        stack.callback(_end, place, directory, daemon)
+    wait(daemon, reading)
+    return Mounted(place, os.path.join(directory, "mountfs", f"mount-{mount_name(place)}.log"), fakes, daemon)
+
+
+def _remove(place: str) -> None:
+    """A mountpoint that was not there before."""
+    with contextlib.suppress(OSError):
+        os.rmdir(place)
+    if not os.path.lexists(place):
+        forget(place)
 
 
 def _arguments(fakes: Fakes, place: str, directory: str) -> list[str]:
     """The daemon's command line; writes the configuration that it names."""
-    from mountfs.cli.leftovers import source_of
-
     config = os.path.join(directory, "config.toml")
     with open(os.open(config, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
         file.write(fakes.config(os.path.join(directory, "cache"), sections=SECTIONS))
@@ -152,6 +130,12 @@ def _environment(directory: str) -> dict[str, str]:
     dropped = ("MOUNTFS_CONFIG", "MOUNTFS_LOG")
     environ = {key: value for key, value in os.environ.items() if key not in dropped}
     return {**environ, "XDG_STATE_HOME": directory}
+
+
+def _tour(demo: Mounted) -> int:
+    from mountfs.demo.tour import run
+
+    return 0 if run(demo.place, demo.fakes, click.echo) else 1
 
 
 def _stay(demo: Mounted) -> int:
@@ -186,22 +170,29 @@ def _say(text: str) -> None:
         click.echo(text)
 
 
-def _end(place: str, daemon: subprocess.Popen[bytes]) -> None:
+def _end(place: str, directory: str, daemon: subprocess.Popen[bytes]) -> None:
     """Unmounts and waits for the daemon, whatever state they are in."""
     from mountfs.cli.background import STOP_TIMEOUT, stop
     from mountfs.cli.table import MountFailed, mount_at, unmount
 
-    if mount_at(place):
+    def mounted() -> bool:
+        mount = mount_at(place)
+        return mount is not None and mount.source == source_of(directory)
+
+    if not mounted():
+        daemon.terminate()
+    else:
         try:
             unmount(place)
         except MountFailed:
             # As a rule the shell that tried what the guide says stands in it.
             _say("it is still in use, so it is detached: what stands in it must leave")
-            with contextlib.suppress(MountFailed):
-                unmount(place, lazy=True)
             daemon.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
         daemon.wait(STOP_TIMEOUT)
     if daemon.returncode is None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             stop(daemon)
+    if mounted():
+        with contextlib.suppress(MountFailed):
+            unmount(place, lazy=True)

@@ -89,9 +89,12 @@ class Exporter:
         if not self.only:
             await self._copy(filesystem, inner, (), found)
         for wanted in self.only:
-            below = await find(filesystem, "/".join(os.fsdecode(part) for part in (*inner, wanted)))
             parts = tuple(part for part in wanted.split(b"/") if part)
-            await self._copy(filesystem, (*inner, *parts), parts, below)
+            try:
+                below = await find(filesystem, "/".join(os.fsdecode(part) for part in (*inner, *parts)))
+                await self._copy(filesystem, (*inner, *parts), parts, below)
+            except MountfsError as error:
+                self._failed((*inner, *parts), error)
 
     async def _copy(self, filesystem: Filesystem, inner: Parts, target: Parts, found: Attributes) -> None:
         """Everything at ``inner``: a session's contents at once, a provider's session by session."""

@@ -31,8 +31,7 @@ LOCKED = "locked"
 
 @contextlib.contextmanager
 def demo_directory() -> Iterator[str]:
-    """A directory for one demo, removed at its end. Clears those of killed demos first."""
-    clear_leftovers()
+    """A directory for one demo, removed at its end."""
     absent = [place for place in runtime_places(os.environ, os.geteuid()) if not os.path.exists(place)]
     try:
         with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as made:

@@ -18,6 +18,7 @@ Concurrency: trio task thread. Between two awaits a handler sees a consistent tr
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -89,7 +90,7 @@ class Filesystem:
         if node is self.nodes.root:
             sessions = self._providers.get(name)
             if sessions is None:
-                raise NotFound(f"no provider {name!r}")
+                raise NotFound(f"no provider {os.fsdecode(name)!r}")
             child = self.nodes.provider_node(sessions)
         elif node.session is None:
             child = await self._lookup_session(node, name, caller)
@@ -124,7 +125,7 @@ class Filesystem:
         directory = self.nodes.place_in(node, snapshot)
         place = snapshot.namespace.child(directory, name)
         if place is None:
-            raise NotFound(f"no {name!r} here")
+            raise NotFound(f"no {os.fsdecode(name)!r} here")
         if place >= 0:
             snapshot.revive_due(place, trio.current_time())
             if snapshot.needs_target(place):

@@ -195,10 +195,12 @@ class Session:
 
     # -- from the service ----------------------------------------------------------------------------------------
 
-    async def _from_service(self, old: Snapshot | None, *, since: float | None = None) -> Snapshot:
-        """Asks for the status first, then for the archive; raises NotModified if ``old`` is still right. What another
-        daemon on the same cache fetched meanwhile (after ``since``, by default now) is taken from there; so it is
-        recorded before the gate is opened."""
+    async def _from_service(
+        self, old: Snapshot | None, *, since: float | None = None, anew: bool = False
+    ) -> Snapshot:
+        """Asks for the status first, then for the archive; raises NotModified if ``old`` is still right (never with
+        ``anew``). What another daemon on the same cache fetched meanwhile (after ``since``, by default now) is taken
+        from there; so it is recorded before the gate is opened."""
         began = trio.current_time()
         deadline = began + self.around.network.deadline
         began_wall = self.around.shop.wall() if since is None else since
@@ -206,11 +208,13 @@ class Session:
         async with opening.gate():
             if (cached := await self._from_cache(since=began_wall)) is not None:
                 return cached
-            snapshot = await self._ask_service(old, opening, began, deadline)
+            snapshot = await self._ask_service(old, opening, began, deadline, anew=anew)
             await self._record(snapshot)
             return snapshot
 
-    async def _ask_service(self, old: Snapshot | None, opening: Opening, began: float, deadline: float) -> Snapshot:
+    async def _ask_service(
+        self, old: Snapshot | None, opening: Opening, began: float, deadline: float, *, anew: bool
+    ) -> Snapshot:
         provider = self.around.provider
         info = self.info
         if info is None or (old is not None and info.phase is Phase.LIVE):
@@ -218,7 +222,7 @@ class Session:
         if old is None:
             self.info = info  # also for an archive that fails: how long that is believed depends on the phase
         source = await provider.source(self.id, deadline=deadline)
-        known = old.validator if old is not None and old.validator.agrees(old.validator) else None
+        known = old.validator if old is not None and not anew and old.validator.agrees(old.validator) else None
         self.progress = opening.progress
         outcome = "failed"
         try:
@@ -290,10 +294,10 @@ class Session:
     def _is_file_list(old: Snapshot) -> bool:
         return not hasattr(old.content, "archive")
 
-    async def _look(self, old: Snapshot) -> None:
+    async def _look(self, old: Snapshot, *, anew: bool = False) -> None:
         self.refresh_error = None
         try:
-            new = await self._from_service(old)
+            new = await self._from_service(old, anew=anew)
         except NotModified:
             await self._stays(old)
             return
@@ -310,8 +314,10 @@ class Session:
                 await self.around.shop.workers.disk(self.around.shop.store.drop, new.content.kept)
             new.close()
             await self._stays(current)
-        else:
-            self._show(new)
+            return
+        if current is not None:
+            new.replaces(current)
+        self._show(new)
 
     async def _stays(self, current: Snapshot) -> None:
         """The service says that ``current`` is right. That it is final now outlives a restart."""
@@ -323,7 +329,10 @@ class Session:
 
     async def _same(self, current: Snapshot, new: Snapshot) -> bool:
         """Whether what is shown can stay: the same version, or a whole archive with the same members. (One that still
-        needs ranges must be shown under its new version: the old one's are not to be had any more.)"""
+        needs ranges must be shown under its new version: the old one's are not to be had any more.) One with damaged
+        members cannot stay."""
+        if current.content.dead:
+            return False
         if current.name == new.name:
             return True
         return current.whole and await self.around.shop.workers.cpu(current.same_members, new)
@@ -431,5 +440,6 @@ class Session:
         old = self.current
         if old is None or self.around.offline:
             return await self.enter()
-        await self.around.flights.join(("refresh", self.id), lambda: self._look(old))
+        anew = not old.revive_all()  # what came damaged with all the rest is to be had only with all of it
+        await self.around.flights.join(("refresh", self.id), lambda: self._look(old, anew=anew))
         return self.current or old

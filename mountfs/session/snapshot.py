@@ -170,6 +170,20 @@ class Snapshot:
         times = self._salt(node)
         self.dead_until[node] = until + 2.0 * (4.0 ** min(times, 6) - 1)
 
+    def replaces(self, old: Snapshot) -> None:
+        """Members that were damaged in ``old`` get another inode here, for the kernel keeps the pages it was given."""
+        for node in {*old.content.salts, *old.content.dead}:
+            here = self.namespace.resolve(old.namespace.path(node))
+            if here is not None and here >= 0:
+                self.content.salts[here] = old.content.salts.get(node, 0) + (node in old.content.dead)
+
+    def revive_all(self) -> bool:
+        """Gives every damaged member another chance, now; answers whether all could be given one."""
+        for node in list(self.content.dead):
+            self.dead_until.pop(node, None)
+            self.content.revive(node)
+        return not self.content.dead
+
     def revive_due(self, node: int, now: float) -> None:
         """Gives a member that failed its check another chance, under a new inode, once its time has come."""
         if node in self.dead_until and now >= self.dead_until[node]:

@@ -19,12 +19,13 @@ _UNSEEN = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\u202a-\u202e\u2066-\u2069
 _STORE_CODE = re.compile(rb"<Code>([A-Za-z0-9._-]{1,64})</Code>")
 
 
-def scrub(text: str, secrets: Iterable[str] = ()) -> str:
-    """One line of at most 200 characters: no secret we know, of a URL scheme and host alone, no credential-like word.
+def scrub(text: str, secrets: Iterable[str] = (), *, longest: int = LONGEST) -> str:
+    """One line of at most ``longest`` characters: no secret we know, of a URL scheme and host alone, no
+    credential-like word.
 
     The whole text is scrubbed before it is cut, so that a cut never leaves half a secret that no longer matches.
     """
-    text = text[: 64 * LONGEST]
+    text = text[: 64 * longest]
     for secret in secrets:
         if secret:
             text = text.replace(secret, "…")
@@ -32,7 +33,7 @@ def scrub(text: str, secrets: Iterable[str] = ()) -> str:
     text = _URL.sub(lambda match: f"{match[1]}://{match[2].rpartition('@')[2]}/…", text)
     text = _QUERY.sub("…", text)
     text = _CREDENTIAL.sub(r"\1\2…", text).strip()
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def error_text(data: object, fields: Iterable[str]) -> str:

@@ -18,7 +18,7 @@ from mountfs.zipformat.checks import ZipLimits, ensure_readable
 from mountfs.zipformat.crc import crc32
 from mountfs.zipformat.decoders import DECODERS, Decoder, DecoderRow, method_name
 from mountfs.zipformat.directory import Directory
-from mountfs.zipformat.inflate import Inflater, inflate_whole
+from mountfs.zipformat.inflate import Inflater, inflate_counted, inflate_whole
 from mountfs.zipformat.links import safe_link
 from mountfs.zipformat.local import data_start
 from mountfs.zipformat.names import SafeName, printable, safe_path
@@ -39,6 +39,7 @@ __all__ = [
     "crc32",
     "data_start",
     "ensure_readable",
+    "inflate_counted",
     "inflate_whole",
     "method_name",
     "printable",

@@ -57,6 +57,11 @@ class Inflater:
             self.consumed += len(piece)
             yield from self._inflate(piece)
 
+    def drain(self) -> Iterator[bytes]:
+        """Yields what the bytes fed so far still inflate to: to be called on a copy taken in the middle of ``feed``."""
+        if not self.done:
+            yield from self._inflate(b"")
+
     def finish(self) -> None:
         """To be called when all input was fed. Raises MemberDamaged on a wrong size or CRC-32."""
         if not self.done:
@@ -69,7 +74,8 @@ class Inflater:
         self.trailing += self._decoder.unused
 
     def copy(self) -> Self | None:
-        """A checkpoint: an Inflater that goes on from here on its own. None where its decoder cannot be copied."""
+        """A checkpoint: an Inflater that goes on from here on its own, once it is drained, with the input behind
+        ``consumed``. None where its decoder cannot be copied."""
         decoder = self._decoder.copy()
         if decoder is None:
             return None
@@ -110,10 +116,15 @@ def inflate_whole(method: int, compressed: bytes | memoryview, member: Member) -
     """
     if method != member.method:
         raise ValueError("a member is inflated by its own method")
+    return inflate_counted(compressed, member)[0]
+
+
+def inflate_counted(compressed: bytes | memoryview, member: Member) -> tuple[bytes, int]:
+    """The same, and how many bytes followed its compressed data."""
     inflater = Inflater(member)
     pieces = list(inflater.feed(compressed))
     inflater.finish()
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces), inflater.trailing
 
 
 def _decoder(member: Member, *, copyable: bool) -> Decoder:

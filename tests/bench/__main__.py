@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import resource
 import sys
 from functools import partial
 from pathlib import Path
@@ -47,6 +48,8 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     options = arguments()
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # the C passthrough holds a descriptor for every inode
     options.work.mkdir(parents=True, exist_ok=True)
     results = options.work / "results.jsonl"
     if options.fresh:

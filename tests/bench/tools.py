@@ -154,7 +154,9 @@ def mounted(scene: Scene, command: Sequence[str], mountpoint: Path) -> Iterator[
         try:
             while not is_mounted(mountpoint):
                 if process.poll() is not None or time.perf_counter() - began > READY:
-                    raise ToolFailed(f"{command[0]}: not mounted: {log.read_text()[-300:]}")
+                    raise ToolFailed(
+                        f"{command[0]}: not mounted: {(log.read_text().strip().splitlines() or ['no word'])[-1]}"
+                    )
                 time.sleep(0.002)
             yield process.pid, time.perf_counter() - began
         finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,10 +58,10 @@ def stand_in(tmp_path: Path, ended: list[subprocess.Popen[bytes]]) -> Start:
 
 
 def test_ready(stand_in: Start) -> None:
-    """start returns when the daemon is ready, in a session of its own so that no terminal's signal reaches it."""
+    """start returns when the daemon is ready; until then it is in our process group, which an automount lets pass."""
     process = stand_in("ready")
     assert process.poll() is None
-    assert os.getsid(process.pid) == process.pid
+    assert os.getpgid(process.pid) == os.getpgid(0)
     stop(process)
     assert process.returncode is not None
 
@@ -110,6 +111,22 @@ def test_readiness_in_the_foreground(tmp_path: Path) -> None:
     readiness({"NOTIFY_SOCKET": address}, None)()
     assert not in_background({})
     assert in_background({READY_FD: "3"})
+
+
+def test_ready_daemon_has_a_session_of_its_own() -> None:
+    """No signal of the terminal reaches a daemon once it is ready."""
+    code = "import os; from mountfs.cli.background import readiness; readiness(os.environ, None)(); os.read(0, 1)"
+    reading, writing = os.pipe()
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        env={**os.environ, READY_FD: str(writing)},
+        pass_fds=(writing,),
+    ) as process:
+        os.close(writing)
+        assert os.read(reading, 10) == b"ready"
+        os.close(reading)
+        assert os.getsid(process.pid) == process.pid
 
 
 def test_log_file_is_private_and_journal_lines_have_priorities(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import base64
 import os
 
 import pytest
+import trio
 from drives import Drive, World, zip_of
 
 TEXT = base64.b64encode(os.urandom(5 << 20))
@@ -103,3 +104,49 @@ def test_only_once_logged(world: World, caplog: pytest.LogCaptureFixture) -> Non
 
     world.run(main)
     assert sum("bad.txt" in line for line in caplog.messages) == 1
+
+
+@pytest.mark.parametrize("etags", [True, False], ids=["strong", "none"])
+@pytest.mark.parametrize("ranges", [True, False], ids=["ranges", "whole"])
+def test_refresh_fetches_it_again(world: World, ranges: bool, etags: bool) -> None:
+    """``mountfs refresh`` fetches a damaged archive again, also where its validator did not change; the member then has
+    a new inode."""
+    sound = damaged(world, big=True, stored=False)
+    session = world.fakes.kaizen.sessions["s_1"]
+    world.fakes.store.ranges = ranges
+    if not etags:
+        session.etag, world.fakes.store.etags = None, None
+
+    async def main(drive: Drive) -> None:
+        before = await drive.stat("kaizen/s_1/bad.txt")
+        assert await drive.error(drive.cat("kaizen/s_1/bad.txt")) == "EIO"
+        session.archive = sound
+        (kaizen,) = [provider for provider in drive.fs.providers if provider.name == "kaizen"]
+        await (await kaizen.lookup("s_1")).renew()
+        assert await drive.cat("kaizen/s_1/bad.txt") == TEXT
+        assert (await drive.stat("kaizen/s_1/bad.txt")).inode != before.inode
+        assert await drive.cat("kaizen/s_1/good.txt") == b"good"
+
+    world.run(main)
+
+
+def test_live_session_recovers_by_itself(world: World) -> None:
+    """A live session whose archive came damaged is well with its next version, though that has the same directory."""
+    sound = zip_of({"bad.txt": TEXT, "good.txt": b"good"})
+    session = world.session("dari", flipped(sound, 3 << 20))
+    session.status = "active"
+
+    async def main(drive: Drive) -> None:
+        before = await drive.stat("dari/s_1/bad.txt")
+        assert await drive.error(drive.cat("dari/s_1/bad.txt")) == "EIO"
+        session.archive = sound
+        found = ""
+        for _ in range(100):
+            drive.later(31)
+            if not (found := await drive.error(drive.cat("dari/s_1/bad.txt"))):
+                break
+            await trio.sleep(0.02)
+        assert found == ""
+        assert (await drive.stat("dari/s_1/bad.txt")).inode != before.inode
+
+    world.run(main)

@@ -1,0 +1,76 @@
+"""Readers: one open file's view of a member.
+
+``InMemory`` holds a small member whole, checked before its first byte; ``FileReader`` a large one that was made before.
+(``archive.members.Stored`` reads a large uncompressed member straight from the archive's local file,
+``progressive.Shared`` one that is being made.)
+
+Concurrency: trio task thread; disk reads through ``Workers``.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Awaitable, Callable
+
+from mountfs.store import MemberFile
+
+SMALL = 1 << 20  # members up to this are inflated whole into memory (design.md §5)
+
+
+class Reader(abc.ABC):
+    """One open file's view of a member of ``size`` bytes. Many handles may share one."""
+
+    size: int
+
+    @abc.abstractmethod
+    def peek(self, offset: int, size: int) -> bytes | memoryview | None:
+        """The bytes, if they can be had without waiting; else None. ``offset + size`` is within the member."""
+
+    @abc.abstractmethod
+    async def read(self, offset: int, size: int) -> bytes | memoryview:
+        """Exactly ``size`` bytes from ``offset``; raises a MountfsError otherwise."""
+
+    def release(self) -> None:  # noqa: B027 - most readers have nothing to let go
+        """The handle is closed."""
+
+
+class InMemory(Reader):
+    """A small member, whole."""
+
+    def __init__(self, data: bytes) -> None:
+        self.size = len(data)
+        self._data = data
+
+    def peek(self, offset: int, size: int) -> bytes | memoryview | None:
+        if offset == 0 and size == self.size:
+            return self._data
+        return memoryview(self._data)[offset : offset + size]
+
+    async def read(self, offset: int, size: int) -> bytes | memoryview:
+        return memoryview(self._data)[offset : offset + size]
+
+
+class FileReader(Reader):
+    """A large member made before: a finished file of the store. ``closed``: told when the handle is released."""
+
+    def __init__(
+        self,
+        file: MemberFile,
+        *,
+        disk: Callable[[Callable[[int, int], bytes], int, int], Awaitable[bytes]],
+        closed: Callable[[], None],
+    ) -> None:
+        self.size = file.size
+        self._file = file
+        self._disk = disk
+        self._closed = closed
+
+    def peek(self, offset: int, size: int) -> bytes | memoryview | None:
+        return self._file.try_read(offset, size)
+
+    async def read(self, offset: int, size: int) -> bytes | memoryview:
+        return await self._disk(self._file.read, offset, size)
+
+    def release(self) -> None:
+        self._file.close()
+        self._closed()
