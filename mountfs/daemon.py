@@ -32,7 +32,7 @@ from mountfs.caches import Flights, memory_cache
 from mountfs.config import Config, resolve_keys, runtime_directory
 from mountfs.config.mount import MountOptions
 from mountfs.control import Mount, Verbs, describe, listen, socket_path
-from mountfs.filesystem import Filesystem
+from mountfs.filesystem import Filesystem, note_request
 from mountfs.providers import Provider, make
 from mountfs.service import Supervision
 from mountfs.service.canary import feed
@@ -139,6 +139,8 @@ def serve(
     """Mounts and serves until told to stop; answers the exit status. ``ready`` is called when programs may go in.
     ``supervision``: who started us; with a ``device``, ``mountpoint`` is mounted already and only served."""
     _raise_file_limit()
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(note_request)
     return trio.run(_serve, config, mountpoint, options, ready, supervision)
 
 

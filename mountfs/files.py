@@ -148,6 +148,9 @@ class FilesContent:
             if (shared := self._progressive.pop(index, None)) is not None:
                 shared.close()
 
+    def refusal(self, index: int) -> MountfsError | None:
+        return self.dead.get(index)
+
     def found_again(self) -> None:
         """Nothing to do: a file is asked for by its id, whatever list it stood in."""
 

@@ -69,6 +69,7 @@ class ZipContent:
         self._data_spans: dict[int, Span] = {}
         self._progressive: OrderedDict[int, Progressive] = OrderedDict()
         self._checked: set[int] = set()
+        self._told: set[int] = set()
         self._sound = bytearray(len(directory))
         """1 for a small member that passed its check in this process."""
         archive.walk = window.Walk(len(directory))
@@ -98,8 +99,8 @@ class ZipContent:
     def _peek_inflate(self, index: int, span: Span) -> bytes | None:
         """A small member whose bytes the page cache has, inflated in place: 45 us where a thread takes 180. None where
         anything is odd: the slow way finds the words for it."""
-        if span.size > 2 * INLINE:
-            return None
+        if not (0 <= span.start < span.stop <= self.members.start and span.size <= 2 * INLINE):
+            return None  # where a damaged record says that a member lies is no place to look
         raw = self.archive.peek(span)
         if raw is None:
             return None
@@ -127,7 +128,7 @@ class ZipContent:
         """A reader whose first window is here. Raises MemberDamaged, MemberUnsupported, and what fetching raises."""
         self.raise_dead(index)
         member = self.members[index]
-        ensure_readable(member, self._limits)
+        self._refuse(index, member)
         if member.size == 0:
             if member.crc:
                 raise self._bury(index, MemberDamaged(f"{printable(member.path)}: is empty, its CRC-32 is another's"))
@@ -148,6 +149,25 @@ class ZipContent:
         """What a symbolic link points to, checked."""
         self.raise_dead(index)
         return await self._small(index, self.members[index], listed=False)
+
+    def _refuse(self, index: int, member: Member) -> None:
+        """Raises what the directory alone says against a member; it is logged once."""
+        try:
+            ensure_readable(member, self._limits)
+        except ArchiveError as exc:
+            if index not in self._told:
+                self._told.add(index)
+                log.warning("%s: %s", self.archive.label, exc)
+            raise
+
+    def refusal(self, index: int) -> MountfsError | None:
+        """Why a member cannot be read, as far as that is known."""
+        try:
+            self.raise_dead(index)
+            ensure_readable(self.members[index], self._limits)
+        except ArchiveError as exc:
+            return exc
+        return None
 
     def raise_dead(self, index: int) -> None:
         if index in self.dead:

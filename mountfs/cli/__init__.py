@@ -16,7 +16,7 @@ from typing import NoReturn
 
 import click
 
-from mountfs.cli.common import Choices, common_options, show_errors
+from mountfs.cli.common import Choices, common_options, show_errors, show_usage
 from mountfs.errors import MountfsError
 
 VERBS: dict[str, str] = {
@@ -92,6 +92,9 @@ def run(entry: click.Command, arguments: Sequence[str] | None, prog_name: str) -
         status = entry.main(arguments, prog_name=prog_name, standalone_mode=False, obj=Choices())
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
+    except click.UsageError as error:
+        show_usage(error, prog_name)
+        sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

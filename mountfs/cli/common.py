@@ -26,10 +26,11 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 @dataclass
 class Choices:
-    """What --config and --log-level said, wherever they stood; the last one counts."""
+    """What --config and --log-level said, wherever they stood; the last one counts. ``log_format``: of ``mount``."""
 
     config: str | None = None
     log_level: str | None = None
+    log_format: str | None = None
 
 
 def common_options(function: Function) -> Function:
@@ -46,12 +47,13 @@ def common_options(function: Function) -> Function:
             {"metavar": "PATH", "help": "The configuration; else $MOUNTFS_CONFIG, ~/.config, /etc."},
         ),
     ):
-        decorate = click.option(name, field, expose_value=False, callback=_remember, **keywords)
+        decorate = click.option(name, field, expose_value=False, callback=remember, **keywords)
         function = decorate(function)
     return function
 
 
-def _remember(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
+def remember(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    """The callback of an option that is kept in ``Choices`` under its own name."""
     if value is not None and parameter.name is not None:
         setattr(ctx.ensure_object(Choices), parameter.name, value)
 
@@ -99,6 +101,16 @@ def show_error(error: MountfsError, *, about: str = "") -> None:
     """Each line of the message, then what to do, on standard error. ``about``: what it happened to."""
     for line in str(error).splitlines():
         click.echo(f"mountfs: {about}{': ' if about else ''}{line}", err=True)
+
+
+def show_usage(error: click.UsageError, prog_name: str) -> None:
+    """A wrong call, in one line: what is wrong, and where the right one is told. No words at all: the help."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return
+    said = " ".join(error.format_message().split()).rstrip(".")
+    path = error.ctx.command_path if error.ctx is not None else prog_name
+    click.echo(f"{prog_name}: {said}; see: {path} --help", err=True)
 
 
 def show_errors(error: MountfsError | ExceptionGroup[Exception]) -> None:

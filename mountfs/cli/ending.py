@@ -17,10 +17,12 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Ending:
-    """A context in which the signals end what runs. On leaving it they mean again what they meant before."""
+    """A context in which the signals end what runs. On leaving it they mean again what they meant before, unless one
+    came: then the process is about to end, and is let do so."""
 
     def __init__(self) -> None:
         self._holding = False
+        self._ignoring = False
         self._came = False
 
     @contextlib.contextmanager
@@ -32,7 +34,7 @@ class Ending:
         try:
             yield
         finally:
-            for number, handler in before.items():
+            for number, handler in before.items() if not self._came else ():
                 signal.signal(number, handler)
 
     @contextlib.contextmanager
@@ -47,12 +49,12 @@ class Ending:
             raise KeyboardInterrupt
 
     def ignore(self) -> None:
-        """From now on no signal disturbs."""
-        for number in SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
+        """From now on no signal disturbs. Not SIG_IGN: Python complains of a signal that is on its way just then."""
+        self._ignoring = True
 
     def _end(self, _number: int, _frame: FrameType | None) -> None:
-        self.ignore()
-        self._came = True
+        if self._ignoring:
+            return
+        self._ignoring = self._came = True
         if not self._holding:
             raise KeyboardInterrupt

@@ -15,7 +15,8 @@ from dataclasses import replace
 
 import click
 
-from mountfs.cli.common import choices, common_options, log_level, usable_config
+from mountfs.cli.common import choices, common_options, log_level, remember, usable_config
+from mountfs.cli.logs import FORMATS
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,14 @@ logger = logging.getLogger(__name__)
     help="Stay, or return when the mount is ready. The default is to stay under systemd or without a terminal.",
 )
 @click.option("-o", "words", multiple=True, metavar="WORDS", help="Mount options, as in mount(8).")
+@click.option(
+    "--log-format",
+    "log_format",
+    type=click.Choice(FORMATS),
+    expose_value=False,
+    callback=remember,
+    help="How to log: text (the default), or json, one object a line.",
+)
 @common_options
 def command(mountpoint: str | None, offline: bool, foreground: bool | None, words: Sequence[str]) -> int:
     """Mount the configured providers on MOUNTPOINT (else the configuration's).
@@ -67,6 +76,8 @@ def background_arguments(mountpoint: str | None, words: Sequence[str], *, offlin
         arguments += ["--config", chosen.config]
     if chosen.log_level:
         arguments += ["--log-level", chosen.log_level]
+    if chosen.log_format:
+        arguments += ["--log-format", chosen.log_format]
     if offline:
         arguments.append("--offline")
     for word in words:
@@ -97,7 +108,7 @@ def serve(mountpoint: str | None, words: Sequence[str], *, offline: bool) -> int
     log_path = None
     if in_background(os.environ):
         log_path = os.path.join(state_directory(os.environ), f"mount-{mount_name(path)}.log")
-    configure_logging(log_level("info"), os.environ, path=log_path)
+    configure_logging(log_level("info"), os.environ, path=log_path, form=choices().log_format)
     ready = readiness(os.environ, log_path)
     if supervised.device is None and clear(path):
         logger.warning("%s: cleared a mount whose daemon had died", path)

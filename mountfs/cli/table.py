@@ -140,7 +140,10 @@ def unmount(path: str, *, lazy: bool = False) -> None:
     else:
         raise MountFailed("fusermount3 is not installed", advice="run: apt-get install fuse3")
     try:
-        ended = subprocess.run(words, capture_output=True, text=True, timeout=UNMOUNT_TIMEOUT, check=False)
+        # In a process group of its own: an impatient Ctrl-C is for us, and must not stop it half-way.
+        ended = subprocess.run(
+            words, capture_output=True, text=True, timeout=UNMOUNT_TIMEOUT, check=False, process_group=0
+        )
     except subprocess.TimeoutExpired:
         raise MountFailed(f"{path}: unmounting hangs", advice=f"run: mountfs umount --lazy {path}") from None
     if ended.returncode:

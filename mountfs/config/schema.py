@@ -199,6 +199,7 @@ class Limits(Section):
 
     max_archive_size: SizeAboveZero = setting("50GiB", "of one archive")
     max_members: int = setting(5_000_000, "of one archive: about 1.5 GB of memory", ge=1)
+    max_directory_size: SizeAboveZero = setting("1GiB", "of an archive's list of members, which is held in memory")
     max_member_size: SizeAboveZero = setting("100GiB", "of one file")
     max_ratio: int = setting(
         2000, "inflated : compressed of one member, above 1 MiB; deflate cannot exceed 1032 and is held to that", ge=1

@@ -85,7 +85,10 @@ class _Zip:
         self._kept = kept
         self._length = kept.length
         self._limits = ZipLimits(
-            max_members=limits.max_members, max_member_size=limits.max_member_size, max_ratio=limits.max_ratio
+            max_members=limits.max_members,
+            max_directory_size=limits.max_directory_size,
+            max_member_size=limits.max_member_size,
+            max_ratio=limits.max_ratio,
         )
         self._found = found
         self._tell = tell

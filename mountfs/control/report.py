@@ -134,15 +134,18 @@ def member_row(session: Session, inner: str) -> Row | None:
     if snapshot is None or node is None or node < 0:
         return None
     member = snapshot.members[node]
-    dead = snapshot.content.dead.get(node)
+    refusal = snapshot.content.refusal(node)
     archive = getattr(snapshot.content, "archive", None)
+    zipped = archive is not None
+    if member.fault:  # where a damaged record says that it lies means nothing
+        archive = None
     return {
         "size": member.size,
         "compressed_size": member.compressed_size,
-        "method": method_name(member.method) if archive is not None else "a file of its own",
+        "method": method_name(member.method) if zipped else "a file of its own",
         "crc32": f"{member.crc:08x}",
         "encrypted": member.encrypted,
         "here": not archive.missing(snapshot.members.span(node)) if archive is not None else None,  # type: ignore[attr-defined]
-        "fault": member.fault or str(dead or ""),
-        "errno": errnos.name_of(dead) if dead is not None else "",
+        "fault": str(refusal or ""),
+        "errno": errnos.name_of(refusal) if refusal is not None else "",
     }

@@ -24,6 +24,7 @@ from mountfs.filesystem import Filesystem
 from mountfs.session import Session, Sessions, mark_stale
 from mountfs.store import Store
 from mountfs.workers import Workers
+from mountfs.zipformat import printable
 
 Args = Mapping[str, Any]
 
@@ -160,7 +161,7 @@ class Verbs:
             answer["answer"] = sessions.believed(session_id)
             if session is not None:
                 answer |= self._session(session, path.split("/", 2)[2] if path.count("/") > 1 else "")
-        answer["events"] = self._fs.waiting.events(path)
+        answer["events"] = self._fs.waiting.events(printable(os.fsencode(path)))
         return answer
 
     @staticmethod

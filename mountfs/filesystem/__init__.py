@@ -6,5 +6,6 @@ deadlines, signals, stuck reads.
 
 from mountfs.filesystem.filesystem import Filesystem
 from mountfs.filesystem.nodes import NOBODY, Attributes, Caller, Dentry, Node
+from mountfs.filesystem.waiting import note_request
 
-__all__ = ["NOBODY", "Attributes", "Caller", "Dentry", "Filesystem", "Node"]
+__all__ = ["NOBODY", "Attributes", "Caller", "Dentry", "Filesystem", "Node", "note_request"]

@@ -17,6 +17,7 @@ from mountfs.model import Inode, Kind
 from mountfs.session import Facts, Session, Sessions, Snapshot
 from mountfs.tree import ROOT as ROOT_NODE
 from mountfs.tree.inodes import ROOT, InodeTable, Numbering
+from mountfs.zipformat import printable
 
 FOREVER_TTL = 86_400.0  # what "for ever" is to the kernel: a day; an immutable tree is asked for again once a day
 
@@ -172,7 +173,7 @@ class Nodes:
             return node.sessions.name if node.sessions is not None else "/"
         if node.snapshot is None:
             return node.session.label
-        path = node.snapshot.namespace.path(node.place).decode("utf-8", "backslashreplace")
+        path = printable(node.snapshot.namespace.path(node.place))
         return f"{node.session.label}/{path}" if path else node.session.label
 
 

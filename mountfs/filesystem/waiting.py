@@ -50,6 +50,12 @@ REQUEST: ContextVar[Request | None] = ContextVar("request", default=None)
 """The request a task works for; tasks it starts inherit it, so a line of the log can say who caused it."""
 
 
+def note_request(record: logging.LogRecord) -> bool:
+    """A filter for log handlers: what is logged while working for a request bears it."""
+    record.request = REQUEST.get()
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """A wait that failed or was slow. ``at``: seconds since 1970; ``seconds``: how long it took."""

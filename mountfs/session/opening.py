@@ -242,15 +242,13 @@ class Opening:
         archive.came_whole = whole
         directory = await self._directory(archive, tail)
         workers = self.shop.workers
-        big = len(directory) > 2000
+        big = directory.stop - directory.start > PARSE_INLINE
         build = (directory, self.shape)
         namespace = (
             await workers.cpu(lambda: Namespace(*build, root_mtime_ns=self.root_mtime_ns))
             if big
             else Namespace(*build, root_mtime_ns=self.root_mtime_ns)
         )
-        for reason, count in {**directory.remarks.counts, **namespace.remarks.counts}.items():
-            log.info("%s: %d members: %s", self.label, count, reason)
         found = await workers.cpu(directory.checksum) if big else directory.checksum()
         if digest is not None and found.hex() != digest:
             await workers.disk(self.shop.store.drop, archive.kept)
@@ -288,7 +286,10 @@ class Opening:
     def _limits(self) -> ZipLimits:
         limits = self.shop.limits
         return ZipLimits(
-            max_members=limits.max_members, max_member_size=limits.max_member_size, max_ratio=limits.max_ratio
+            max_members=limits.max_members,
+            max_directory_size=limits.max_directory_size,
+            max_member_size=limits.max_member_size,
+            max_ratio=limits.max_ratio,
         )
 
     async def _directory(self, archive: Archive, tail: tuple[int, bytes] | None) -> Directory:

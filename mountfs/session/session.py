@@ -339,6 +339,8 @@ class Session:
 
     def _show(self, new: Snapshot) -> None:
         """``new`` is current from now on; the old one lives on for those who have it open."""
+        if odd := new.oddities():
+            log.warning("%s: odd members of its archive: %s", self.label, odd)
         old, self.current = self.current, new
         self.cached = True
         self._believe(new)

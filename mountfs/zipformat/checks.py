@@ -32,7 +32,7 @@ class ZipLimits:
     """Bounds of the configuration (``[limits]``). Sizes in bytes."""
 
     max_members: int = 5_000_000
-    max_directory_size: int = 2 << 30
+    max_directory_size: int = 1 << 30
     """A directory is held in memory whole while its session is in use."""
     max_member_size: int = 100 << 30
     max_ratio: int = 2000

@@ -88,7 +88,7 @@ def read_claim(held: HeldBytes, position: int, max_directory_size: int) -> Claim
         raise Refused(
             LimitExceeded(
                 f"the archive's directory of {facts.size} bytes is larger than {max_directory_size}",
-                advice="mountfs keeps a directory in memory; use another program for this archive",
+                advice="raise [limits] max_directory_size; mountfs keeps a directory in memory",
             )
         )
     if facts.size == 0:

@@ -85,6 +85,7 @@ def test_every_key_of_the_design(write: Write, tmp_path: Path) -> None:
             [limits]
             max_archive_size = "1TiB"
             max_members = 1
+            max_directory_size = "2B"
             max_member_size = "1B"
             max_ratio = 1
             [crawlers]
@@ -125,6 +126,7 @@ def test_every_key_of_the_design(write: Write, tmp_path: Path) -> None:
     assert config.limits.model_dump() == {
         "max_archive_size": 1 << 40,
         "max_members": 1,
+        "max_directory_size": 2,
         "max_member_size": 1,
         "max_ratio": 1,
     }
@@ -170,6 +172,7 @@ def test_defaults_are_those_of_the_design(write: Write) -> None:
     assert config.limits.model_dump() == {
         "max_archive_size": 50 << 30,
         "max_members": 5_000_000,
+        "max_directory_size": 1 << 30,
         "max_member_size": 100 << 30,
         "max_ratio": 2000,
     }

@@ -36,14 +36,17 @@ QUIET = 0.1
 """Seconds without a request or a byte, after which what still waits is waiting for its deadline."""
 LATER = 4000.0
 """Seconds: longer than any belief and than the Retry-After of these tests."""
-STORED = os.urandom(3 << 20)
-PACKED = base64.b64encode(os.urandom(3 << 20))
+STORED = os.urandom(3 << 19)
+PACKED = base64.b64encode(os.urandom(5 << 18))
 SMALL = b"small\n" * 50
 ARCHIVE = archive(
-    Part("stored.bin", STORED, method=0), Part("packed.txt", PACKED, method=8), Part("small.txt", SMALL, method=8)
+    Part("stored.bin", STORED, method=0),
+    Part("packed.txt", PACKED, method=8),
+    Part("small.txt", SMALL, method=8),
+    Part("filler.bin", os.urandom(2 << 20), method=0),  # never read: a smaller archive would be fetched whole
 )
 TINY = zip_of({"small.txt": SMALL})
-EARLY = 3 << 19
+EARLY = 5 << 18
 """Beyond what an open brings."""
 LATE = len(STORED) - 70_000
 LATE_PACKED = len(PACKED) - 70_000

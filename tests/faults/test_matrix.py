@@ -1,4 +1,4 @@
-"""Every step × every operation × every form of every service: the errno of design.md §2, within the deadline, one line in
+"""Every step x every operation x every form of every service: the errno of design.md §2, within the deadline, one line in
 the log that helps and holds no secret, nothing wrong kept, and the same operation succeeds once the fault is gone.
 
 Questions (list, lookup, and entering by way of a status or of minting a URL) ask for JSON; transfers (readdir, open, read

@@ -174,3 +174,40 @@ def test_handles_are_given_back(world: World) -> None:
         assert (left["inodes"], left["open_files"], left["open_directories"], left["waiting"]) == (0, 0, 0, 0)
 
     world.run(main)
+
+
+def test_stuck_reads_are_given_up_where_the_kernel_has_little_room(world: World) -> None:
+    """While the kernel sends few READs at a time and most of them wait on one provider without news, the oldest is
+    answered ETIMEDOUT, one after the other, until others' reads have room."""
+    world.session("kaizen", zip_of({"noise": NOISE * 3}, stored=True))
+    world.set("network", deadline="3000s", read_timeout="3000s")
+    outcome: list[str] = []
+
+    async def main(drive: Drive) -> None:
+        def pending() -> int:
+            return drive.fs.statistics()["pending_reads"]
+
+        async def reader(number: int) -> None:
+            async with drive.file("kaizen/s_1/noise") as handle:
+                outcome.append(await drive.error(handle.read(number * (2 << 20))))
+
+        drive.fs.waiting.max_background = 12
+        await drive.error(drive.ls("kaizen/s_1"))
+        async with drive.file("kaizen/s_1/noise"), trio.open_nursery() as nursery:
+            world.fakes.store.inject(steps.BlackHole(), times=None)
+            nursery.start_soon(drive.fs.waiting.watch_reads)
+            for number in range(1, 11):
+                nursery.start_soon(reader, number)
+            await drive.settle(lambda: pending() == 10)
+            drive.later(11)
+            for left in (9, 8, 7, 6):
+                await drive.settle(lambda left=left: pending() == left)  # type: ignore[misc]
+                drive.later(1)
+            assert outcome == ["ETIMEDOUT"] * 4
+            for _ in range(5):
+                drive.later(1)
+                await trio.lowlevel.checkpoint()
+            assert pending() == 6
+            nursery.cancel_scope.cancel()
+
+    world.run(main)
