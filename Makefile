@@ -5,6 +5,7 @@
 #   make bench    the benchmarks beside the peers (tests/bench), as Markdown (BENCH_ARGS=--quick)
 #   make fuzz     the long fuzzing run (FUZZ_SECONDS)
 #   make soak     the soak test (SOAK_MINUTES)
+#   make docs     the man page and the shells' completions (docs/), from the verbs
 #   make clean    removes what the other targets made
 
 VENV ?= .venv
@@ -14,7 +15,7 @@ BENCH_ARGS ?=
 FUZZ_SECONDS ?= 600
 SOAK_MINUTES ?= 10
 
-.PHONY: setup test lint format demo bench fuzz soak clean
+.PHONY: setup test lint format demo bench fuzz soak docs clean
 .DEFAULT_GOAL := test
 
 $(VENV)/.ready: pyproject.toml constraints.txt .ci/setup
@@ -46,6 +47,9 @@ fuzz: setup
 
 soak: setup
 	SOAK_MINUTES=$(SOAK_MINUTES) $(BIN)/python -m pytest tests/soak $(PYTEST_ARGS)
+
+docs: setup
+	$(BIN)/python -m mountfs.cli.manual docs
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -45,6 +45,10 @@ from mountfs.workers import Workers
 log = logging.getLogger(__name__)
 
 SHUTDOWN = 5.0
+IDLE = 0.5
+"""Seconds after its last use that an open snapshot may be closed where the cache needs the room."""
+LONG_IDLE = 600.0
+"""And where it does not: until then the next visitor finds it parsed."""
 HOUSEKEEPING = 0.5  # the bound of the cache is held within a second
 
 
@@ -85,13 +89,14 @@ async def parts(config: Config, *, offline: bool = False) -> AsyncIterator[Parts
                 memory=memory,
                 wall=time.time,
                 max_cache=config.cache.max_size,
+                make_room=lambda: _let_go(store, shown, IDLE),
             )
             filesystem: list[Filesystem] = []
+            shown: list[Sessions] = []
 
             def changed(session: Session, old: Snapshot, new: Snapshot) -> None:
                 filesystem[0].nodes.changed(session, old, new)
 
-            shown = []
             for provider in _providers(config):
                 if not offline:
                     await stack.enter_async_context(provider)
@@ -106,7 +111,7 @@ async def parts(config: Config, *, offline: bool = False) -> AsyncIterator[Parts
                 await sessions.load_cached()
                 shown.append(sessions)
             filesystem.append(Filesystem(config, shown))
-            nursery.start_soon(_housekeeping, store, workers)
+            nursery.start_soon(_housekeeping, store, workers, shown)
             yield Parts(filesystem[0], store, workers, memory)
     finally:
         with trio.CancelScope(shield=True):
@@ -120,11 +125,21 @@ def _providers(config: Config) -> list[Provider]:
     return [make(each, config.network, around) for each in settings]
 
 
-async def _housekeeping(store: Store, workers: Workers) -> None:
+def _let_go(store: Store, shown: list[Sessions], idle: float) -> bool:
+    """Lets go of the snapshots nobody used for ``idle`` seconds, so that the cache may evict them."""
+    found = bool([sessions for sessions in shown if sessions.rest(idle)])
+    if found:
+        store.search_again()
+    return found
+
+
+async def _housekeeping(store: Store, workers: Workers, shown: list[Sessions]) -> None:
     while True:
         await trio.sleep(HOUSEKEEPING)
         try:
             await workers.disk(store.maintain)
+            tight = await workers.disk(lambda: store.tight)
+            _let_go(store, shown, IDLE if tight else LONG_IDLE)
         except Exception:  # background work has no handler's guard above it
             log.exception("keeping the cache in order failed inside mountfs")
 

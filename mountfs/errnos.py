@@ -45,6 +45,9 @@ ERRNOS: dict[type[BaseException], int] = {
     errors.CacheDamaged: errno.EIO,
 }
 
+NAMES = {errno.EOPNOTSUPP: "EOPNOTSUPP"}
+"""Where one number has two names, the one that is ours."""
+
 
 def errno_of(error: BaseException) -> int:
     """The errno a user sees for ``error``; EIO for anything that has no row."""
@@ -57,4 +60,4 @@ def errno_of(error: BaseException) -> int:
 def name_of(error: BaseException) -> str:
     """``ETIMEDOUT (Connection timed out)``, for logs and ``why``."""
     number = errno_of(error)
-    return f"{errno.errorcode[number]} ({os.strerror(number)})"
+    return f"{NAMES.get(number) or errno.errorcode[number]} ({os.strerror(number)})"

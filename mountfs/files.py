@@ -17,7 +17,7 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Hashable, MutableMapping
+from collections.abc import Awaitable, Callable, Hashable, MutableMapping
 from dataclasses import asdict
 from typing import Any
 
@@ -40,6 +40,9 @@ PATIENT = 5.0  # seconds an idle download keeps its connection: shorter than ser
 NANOSECONDS = 10**9
 
 log = logging.getLogger(__name__)
+
+
+FindFiles = Callable[[], Awaitable[FileSource | None]]
 
 
 class FileTable:
@@ -86,13 +89,14 @@ class FileTable:
 
 
 class FilesContent:
-    """The members of one listing."""
+    """The members of one listing. ``find``: asks where the files lie, the first time one is not in the cache; None:
+    nobody may be asked."""
 
     def __init__(
         self,
         kept: Kept,
         table: FileTable,
-        source: FileSource | None,
+        find: FindFiles | None,
         *,
         label: str,
         key: Hashable,
@@ -105,7 +109,8 @@ class FilesContent:
     ) -> None:
         self.kept = kept
         self.table = table
-        self.source = source
+        self._find = find
+        self._source: FileSource | None = None
         self.dead: dict[int, MountfsError] = {}
         self.salts: dict[int, int] = {}
         self._label = label
@@ -131,6 +136,8 @@ class FilesContent:
         finished = self.kept.member(index)
         if finished is not None and member.size > SMALL:
             return FileReader(finished, disk=self._workers.disk, closed=lambda: None)
+        if finished is None and self._source is None and self._find is not None:
+            self._source = await self._flights.join("source", self._find)
         if member.size <= SMALL:
             return InMemory(await self._flights.join(index, lambda: self._small(index, member, finished)))
         shared = self._progressive.get(index)
@@ -154,6 +161,11 @@ class FilesContent:
     def found_again(self) -> None:
         """Nothing to do: a file is asked for by its id, whatever list it stood in."""
 
+    @property
+    def busy(self) -> bool:
+        """Whether anything of it is being read or fetched."""
+        return bool(len(self._flights)) or not all(shared.idle for shared in self._progressive.values())
+
     def close(self) -> None:
         for shared in [*self._progressive.values(), *self._stale]:
             shared.close()
@@ -164,10 +176,10 @@ class FilesContent:
             raise self.dead[index].again()
 
     def _pump(self, index: int, member: Member) -> DownloadPump:
-        if self.source is None:
+        if self._source is None:
             raise SnapshotLost(f"{self._label}: this file is not in the cache and this is offline")
         return DownloadPump(
-            self.source,
+            self._source,
             self.table.files[index],
             member,
             label=self._label,
@@ -210,6 +222,7 @@ class FilesContent:
             failed=lambda error: self._bury(index, error),
             finished=lambda: None,
             label=f"{self._label}/{_name(member)}",
+            believed=self._patience.failing,
         )
 
     def _tell(self, index: int, error: MountfsError) -> None:

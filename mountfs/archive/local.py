@@ -28,10 +28,12 @@ HELD = 16 << 20
 
 
 class Local:
-    """The bytes that are here. ``label``: provider/session, for the log."""
+    """The bytes that are here. ``label``: provider/session, for the log. ``make_room``: lets go of what
+    nobody uses, so that the cache can evict it."""
 
-    def __init__(self, kept: Kept, workers: Workers, label: str) -> None:
+    def __init__(self, kept: Kept, workers: Workers, label: str, make_room: Callable[[], bool]) -> None:
         self.kept = kept
+        self._make_room = make_room
         self.workers = workers
         self.label = label
         self._held: OrderedDict[int, bytes] = OrderedDict()
@@ -93,12 +95,21 @@ class Local:
         return b"".join(parts)
 
     async def put(self, start: int, data: bytes) -> None:
-        """Keeps bytes that came with the opening request."""
+        """Keeps bytes that came: in the local file, or in memory where that takes them not even once what nobody uses
+        was let go."""
         try:
             await self.on_disk(self.kept.write, start, data)
         except CacheFull as exc:
-            self._hold(start, data)
-            log.warning("%s: the cache cannot keep what is read: %s", self.label, exc)
+            if not self._make_room() or not await self._written(start, data):
+                self._hold(start, data)
+                log.warning("%s: the cache cannot keep what is read: %s", self.label, exc)
+
+    async def _written(self, start: int, data: bytes) -> bool:
+        try:
+            await self.on_disk(self.kept.write, start, data)
+        except CacheFull:
+            return False
+        return True
 
     def _hold(self, start: int, data: bytes) -> None:
         self._held[start] = data

@@ -79,6 +79,13 @@ class ZipContent:
         """Its part of the store."""
         return self.archive.kept
 
+    @property
+    def busy(self) -> bool:
+        """Whether anything of it is being read, fetched, inflated or checked."""
+        archive = self.archive
+        at_work = archive.interest or archive.transfers or len(self._flights)
+        return bool(at_work) or not all(shared.idle for shared in self._progressive.values())
+
     # -- opening -------------------------------------------------------------------------------------------------
 
     def peek_open(self, index: int, *, listed: bool) -> Reader | None:
@@ -148,7 +155,9 @@ class ZipContent:
     async def target(self, index: int) -> bytes:
         """What a symbolic link points to, checked."""
         self.raise_dead(index)
-        return await self._small(index, self.members[index], listed=False)
+        member = self.members[index]
+        self._refuse(index, member)
+        return await self._small(index, member, listed=False)
 
     def _refuse(self, index: int, member: Member) -> None:
         """Raises what the directory alone says against a member; it is logged once."""

@@ -106,8 +106,9 @@ class Archive(Local):
         workers: Workers,
         patience: Patience,
         on_lost: Callable[[SnapshotLost], None],
+        make_room: Callable[[], bool],
     ) -> None:
-        super().__init__(kept, workers, label)
+        super().__init__(kept, workers, label, make_room)
         self.total = total
         self.validator = validator
         self.source = source

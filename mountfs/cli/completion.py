@@ -13,10 +13,10 @@ SHELLS = ("bash", "zsh", "fish")
 
 
 @click.command()
-@click.argument("shell", type=click.Choice(SHELLS))
+@click.argument("shell", type=click.Choice(SHELLS), metavar="SHELL")
 @common_options
 def command(shell: str) -> None:
-    """Print SHELL's completion script.
+    """Print the completion script of SHELL: bash, zsh or fish.
 
     bash: mountfs completion bash > ~/.local/share/bash-completion/completions/mountfs;
     zsh: mountfs completion zsh > a file _mountfs in a directory of $fpath;

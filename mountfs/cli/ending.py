@@ -34,8 +34,9 @@ class Ending:
         try:
             yield
         finally:
-            for number, handler in before.items() if not self._came else ():
-                signal.signal(number, handler)
+            for number, handler in before.items():
+                # Python's own end takes a moment too, in which a handler of ours would be no more.
+                signal.signal(number, signal.SIG_IGN if self._came else handler)
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -49,7 +50,8 @@ class Ending:
             raise KeyboardInterrupt
 
     def ignore(self) -> None:
-        """From now on no signal disturbs. Not SIG_IGN: Python complains of a signal that is on its way just then."""
+        """From now on no signal disturbs. By a flag: for one that is on its way when SIG_IGN is set, Python shows a
+        traceback."""
         self._ignoring = True
 
     def _end(self, _number: int, _frame: FrameType | None) -> None:

@@ -43,7 +43,15 @@ class Way:
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@click.option("-j", "at_once", type=click.IntRange(1, 64), default=AT_ONCE, show_default=True, help="Sessions at once.")
+@click.option(
+    "-j",
+    "at_once",
+    metavar="N",
+    type=click.IntRange(1, 64),
+    default=AT_ONCE,
+    show_default=True,
+    help="Sessions at once.",
+)
 @common_options
 def command(paths: Sequence[str], at_once: int) -> int:
     """Bring sessions wholly into the cache.

@@ -12,11 +12,11 @@ from mountfs.errors import NotFound
 
 
 @click.command()
-@click.argument("level", type=click.Choice(LEVELS))
+@click.argument("level", type=click.Choice(LEVELS), metavar="LEVEL")
 @click.argument("mountpoint", required=False)
 @common_options
 def command(level: str, mountpoint: str | None) -> None:
-    """Set the log level of the mount at MOUNTPOINT, or of every mount."""
+    """Set the log level (error, warning, info, debug) of the mount at MOUNTPOINT, or of every mount."""
     from mountfs.cli.daemons import daemon_at, running
 
     daemons = [daemon_at(mountpoint)] if mountpoint else running()

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from mountfs.cli.common import common_options, log_level, show_error, usable_config
+from mountfs.cli.common import common_options, log_level, read_config, show_error, usable_config
 from mountfs.errors import MountfsError, NotFound
+
+if TYPE_CHECKING:
+    from mountfs.cli.daemons import Daemon
 
 
 @click.command()
@@ -42,25 +45,38 @@ def _refresh(path: str) -> None:
     inner = "/".join(inner.split("/")[:2])
     if not inner:
         raise NotFound("names no session", advice="write provider/session, or provider for all of its sessions")
-    daemons = [daemon_at(mountpoint)] if mountpoint else running()
-    failures: list[MountfsError] = []
-    for daemon in daemons:
-        try:
-            row = daemon.answer("refresh", {"paths": [inner]})["refreshed"][0]
-        except MountfsError as error:
-            failures.append(error)
-            continue
-        _tell(row, daemon.label)
-    if len(failures) < len(daemons):
+    if mountpoint:
+        _tell(_ask(daemon_at(mountpoint), inner), mountpoint)
         return
-    if failures and (mountpoint or not _is_elsewhere(failures)):
+    caches, failures = set(), []
+    for daemon in running():
+        try:
+            row = _ask(daemon, inner)
+        except MountfsError as error:
+            if "no provider" not in error.message:
+                failures.append(error)
+        else:
+            caches.add(os.path.realpath(row["cache"]))
+            _tell(row, daemon.label)
+    if failures:
         raise failures[0]
-    _without_daemon(inner)
+    if not caches or _is_ours_alone(inner, caches):
+        _without_daemon(inner)
 
 
-def _is_elsewhere(failures: list[MountfsError]) -> bool:
-    """Whether every daemon said that it has no such provider."""
-    return all("no provider" in error.message for error in failures)
+def _ask(daemon: Daemon, path: str) -> dict[str, Any]:
+    answer = daemon.answer("refresh", {"paths": [path]})
+    return {**answer["refreshed"][0], "cache": answer["cache"]}
+
+
+def _is_ours_alone(path: str, caches: set[str]) -> bool:
+    """Whether our configuration has that provider and a cache that none of the daemons told uses."""
+    try:
+        config = read_config()
+    except MountfsError:
+        return False
+    mine = path.partition("/")[0] in {each.name for each in config.providers}
+    return mine and os.path.realpath(config.cache.dir) not in caches
 
 
 def _tell(row: dict[str, Any], where: str) -> None:

@@ -56,7 +56,7 @@ class Pump(abc.ABC):
 
 class Progressive(Reader):
     """A large member made in order, shared by all its readers. ``start``: runs the pump in a nursery that outlives
-    it."""
+    it. ``believed``: seconds for which a failure to get its bytes is answered without another attempt."""
 
     def __init__(
         self,
@@ -69,6 +69,7 @@ class Progressive(Reader):
         failed: Callable[[MountfsError], None],
         finished: Callable[[], None],
         label: str,
+        believed: float = 0.0,
     ) -> None:
         self.size = member.size
         self._pump = pump
@@ -78,6 +79,8 @@ class Progressive(Reader):
         self._failed = failed
         self._finished = finished
         self._label = label
+        self._believed = believed
+        self._error_until = 0.0
         self._produced = 0
         self._target = 0
         self._ahead = FIRST_AHEAD
@@ -127,12 +130,13 @@ class Progressive(Reader):
     async def reach(self, stop: int, *, start: int | None = None) -> None:
         """Returns when everything before ``stop`` may be read; or when the pump has gone to where it does not come to
         ``start`` any more."""
+        waited = False
         while self.available < stop:
             if self._error is not None:
-                error = self._error
-                if not self._error_is_final():
-                    self._error = None
-                raise error.again()
+                # A failure belongs to those who waited for it, and is believed for a while; then it is tried again.
+                if waited or self._error_is_final() or trio.current_time() < self._error_until:
+                    raise self._error.again()
+                self._error = None
             if self._closed:
                 raise CacheError(f"{self._label}: given up while it was read", advice="open it again")
             if start is not None and not self._on_the_way(start):
@@ -140,6 +144,7 @@ class Progressive(Reader):
             self._target = max(self._target, stop)
             self._run()
             await self._changed.wait()
+            waited = True
         if self._error_is_final():
             assert self._error is not None
             raise self._error.again()
@@ -229,6 +234,7 @@ class Progressive(Reader):
 
     def _fail(self, error: MountfsError) -> None:
         self._error = error
+        self._error_until = trio.current_time() + self._believed
         if self._error_is_final():
             self._sink.discard()
             self._pump.close()
@@ -257,8 +263,8 @@ class Progressive(Reader):
 
     @property
     def idle(self) -> bool:
-        """Whether nobody reads from it."""
-        return self.readers == 0
+        """Whether nobody reads from it, and nothing is being made of it."""
+        return self.readers == 0 and not self._running
 
     def close(self) -> None:
         """The member is evicted from the list of those kept ready: what is not finished is dropped."""

@@ -115,7 +115,7 @@ class Verbs:
             sessions, session_id = self._split(str(path))
             rows.append(await (self._renew(sessions, session_id) if session_id else self._forget_all(sessions)))
             await news({"refreshed": rows[-1]["label"]})
-        return {"refreshed": rows}
+        return {"refreshed": rows, "cache": self._store.directory}
 
     async def _forget_all(self, sessions: Sessions) -> Row:
         sessions.forget()

@@ -124,7 +124,7 @@ class Waiting:
         said of it when it is given up."""
         seconds = self._deadline if seconds is None else seconds
         with self._request(caller.pid, label) as request:
-            return await self._wait(request, caller, work, where, seconds, so_far)
+            return await self._wait(request, caller, work, where, seconds=seconds, so_far=so_far)
 
     @contextmanager
     def _request(self, pid: int, label: str) -> Iterator[Request]:
@@ -141,6 +141,7 @@ class Waiting:
         caller: Caller,
         work: Callable[[], Awaitable[T]],
         where: Inode,
+        *,
         seconds: float,
         so_far: Callable[[], str],
     ) -> T:
@@ -160,7 +161,8 @@ class Waiting:
             self._waiting_in[where] -= 1
             if not self._waiting_in[where]:
                 del self._waiting_in[where]
-            self._note(label, caller.pid, began, error)
+            if not wait.scope.cancelled_caught:
+                self._note(label, caller.pid, began, error)
         error = self._given_up(label, seconds, so_far(), signalled=wait.signalled)
         self._note(label, caller.pid, began, error)
         raise error
@@ -208,12 +210,14 @@ class Waiting:
             raise
         finally:
             self._reads.remove(pending)
-            self._note(opened.label, request.pid, began, failure)
+            if not scope.cancelled_caught:
+                self._note(opened.label, request.pid, began, failure)
         error = DeadlineExceeded(
             f"{opened.label}: bytes {offset}-{offset + size} did not come within {trio.current_time() - began:.0f} s",
             advice="the service is slow or stuck: 'mountfs why' tells; network.deadline is the bound",
         )
         log.warning("%s", error)
+        self._note(opened.label, request.pid, began, error)
         raise error
 
     async def watch_reads(self) -> None:

@@ -15,7 +15,7 @@ import trio
 
 from mountfs.archive.transfers import FLUSH, Patience
 from mountfs.config import Limits
-from mountfs.errors import DeadlineExceeded, LimitExceeded, ServiceFailed
+from mountfs.errors import CacheFull, DeadlineExceeded, LimitExceeded, ServiceFailed
 from mountfs.model import Span
 from mountfs.providers import ZipSource
 from mountfs.store import Snapshot as Kept
@@ -23,6 +23,8 @@ from mountfs.store import Store
 from mountfs.transport import Body
 from mountfs.workers import Workers
 
+ROOM = 2.0
+ROOM_POLL = 0.1
 NO_CONTENT = 204  # Browserbase's other way of saying that there are no files (providers.md §4)
 EMPTY_ZIP = b"PK\5\6" + bytes(18)
 
@@ -48,6 +50,8 @@ class Workshop:
     memory: MutableMapping[Hashable, bytes]
     wall: Callable[[], float]
     max_cache: int
+    make_room: Callable[[], bool]
+    """Lets go of what nobody uses, so that the cache can evict it; answers whether there was anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +99,29 @@ class Download:
             batch.append(chunk)
             size += len(chunk)
             if size >= FLUSH:
-                await self.shop.workers.disk(kept.write, at, b"".join(batch))
+                await self._write(kept, at, b"".join(batch))
                 at += size
                 self.progress.bytes = at
                 self.check_size(at, whole=True)
                 batch, size = [], 0
         if batch:
-            await self.shop.workers.disk(kept.write, at, b"".join(batch))
+            await self._write(kept, at, b"".join(batch))
             at += size
             self.progress.bytes = at
         return at
+
+    async def _write(self, kept: Kept, at: int, data: bytes) -> None:
+        """Waits a little for room in the cache: what was read a moment ago will not be in use for long."""
+        patience = trio.current_time() + ROOM
+        while True:
+            try:
+                return await self.shop.workers.disk(kept.write, at, data)
+            except CacheFull:
+                self.check_size(at + len(data), whole=True)
+                if trio.current_time() >= patience:
+                    raise
+            if not self.shop.make_room():
+                await trio.sleep(ROOM_POLL)
 
     def check_size(self, total: int | None, *, whole: bool) -> None:
         """Raises LimitExceeded for an archive over a limit. ``whole``: all of it must fit into the cache."""

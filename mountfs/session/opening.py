@@ -31,12 +31,13 @@ from mountfs.archive.transfers import Archive
 from mountfs.errors import (
     CacheDamaged,
     CacheError,
+    CacheFull,
     DeadlineExceeded,
     MountfsError,
     ServiceFailed,
     SnapshotLost,
 )
-from mountfs.files import FilesContent, FileTable
+from mountfs.files import FilesContent, FileTable, FindFiles
 from mountfs.model import Shape, Span, Validator
 from mountfs.providers import FileSource, ZipSource
 from mountfs.session.download import Download, Progress, Workshop
@@ -70,6 +71,7 @@ class Opening:
     lost: Callable[[SnapshotLost], None]
     failed: Callable[[str, int, MountfsError], None]
     progress: Progress = field(default_factory=Progress)
+    in_memory: bool = False
 
     @property
     def download(self) -> Download:
@@ -86,6 +88,11 @@ class Opening:
         while True:
             try:
                 return await self._zip(source, known)
+            except CacheFull as exc:
+                if self.in_memory:
+                    raise
+                log.warning("%s: it is held in memory: %s", self.label, exc)
+                self.in_memory = True
             except (ServiceFailed, DeadlineExceeded) as exc:
                 failures += 1
                 if exc.status is not None or failures > self.shop.patience.retries or not self.progress.whole:
@@ -174,6 +181,8 @@ class Opening:
     async def _keep(self, name: str) -> Kept:
         """Where this version's bytes are kept: in the cache, or in memory while the cache takes nothing."""
         store, workers = self.shop.store, self.shop.workers
+        if self.in_memory:
+            return await workers.disk(store.ephemeral, self.address, name, EPHEMERAL)
         try:
             return await workers.disk(store.snapshot, self.address, name)
         except CacheError as exc:
@@ -185,8 +194,9 @@ class Opening:
 
     # -- from the cache ------------------------------------------------------------------------------------------
 
-    async def reopen(self, name: str, source: ZipSource | FileSource | None) -> Snapshot | None:
-        """A snapshot kept before, from the local file; None if the cache cannot give it any more."""
+    async def reopen(self, name: str, source: ZipSource | None, files: FindFiles | None) -> Snapshot | None:
+        """A snapshot kept before, from the local file; None if the cache cannot give it any more. ``source``,
+        ``files``: where what the cache lacks would come from, depending on its form."""
         kept = await self.shop.workers.disk(self.shop.store.find, self.address, name)
         if kept is None:
             return None
@@ -195,13 +205,11 @@ class Opening:
             meta = kept.facts
             validator = Validator(*(meta.get(part) for part in ("etag", "last_modified", "version")))
             if meta.get("form") == "files":
-                listed = source if isinstance(source, FileSource) else None
-                return self._files_snapshot(kept, FileTable.load(meta["files"]), listed, name, meta["fetched"])
+                return self._files_snapshot(kept, FileTable.load(meta["files"]), files, name, meta["fetched"])
             if kept.length is None:
                 kept.close()
                 return None
-            zipped = source if isinstance(source, ZipSource) else None
-            archive = self._archive(kept, zipped, kept.length, validator)
+            archive = self._archive(kept, source, kept.length, validator)
             close = archive.close
             whole = bool(meta.get("whole"))
             return await self._build(archive, name, whole=whole, fetched=meta["fetched"], digest=meta["digest"])
@@ -225,6 +233,7 @@ class Opening:
             workers=self.shop.workers,
             patience=self.shop.patience,
             on_lost=self.lost,
+            make_room=self.shop.make_room,
         )
 
     async def _build(
@@ -319,21 +328,25 @@ class Opening:
         kept = await self._keep(name)
         fetched = self.shop.wall()
         meta = {"form": "files", "fetched": fetched, "files": table.dump()}
+
+        async def known() -> FileSource:
+            return source
+
         try:
             await self.shop.workers.disk(kept.save_facts, meta)
-            return self._files_snapshot(kept, table, source, name, fetched)
+            return self._files_snapshot(kept, table, known, name, fetched)
         except BaseException:
             kept.close()
             raise
 
     def _files_snapshot(
-        self, kept: Kept, table: FileTable, source: FileSource | None, name: str, fetched: float
+        self, kept: Kept, table: FileTable, find: FindFiles | None, name: str, fetched: float
     ) -> Snapshot:
         namespace = Namespace(table.members, self.shape, root_mtime_ns=self.root_mtime_ns)
         content = FilesContent(
             kept,
             table,
-            source,
+            find,
             label=self.label,
             key=(self.address, name),
             memory=self.shop.memory,

@@ -27,7 +27,7 @@ from mountfs.caches import Flights
 from mountfs.config import Freshness, Network
 from mountfs.errors import MountfsError, NotReady, SnapshotLost, Unreachable
 from mountfs.model import Phase, SessionInfo
-from mountfs.providers import FileSource, Provider, ZipSource
+from mountfs.providers import FileSource, Provider
 from mountfs.session.download import Progress, Workshop
 from mountfs.session.life import NOTHING, Belief, State, after_error, after_snapshot, refetch_after
 from mountfs.session.opening import Opening
@@ -84,6 +84,7 @@ class Session:
         self._download_seconds = 0.0
         self._looked_in_cache = False
         self._checked_at = 0.0
+        self._used_at = 0.0
         self._mtime_seen = around.shop.wall()
 
     # -- facts ---------------------------------------------------------------------------------------------------
@@ -102,8 +103,21 @@ class Session:
             return None
         now = trio.current_time()
         if self.belief.holds(now) or self._kept(now):
+            self._used_at = now
             return self.current
         return None
+
+    def rest(self, idle: float) -> bool:
+        """Lets go of a snapshot that was not used for ``idle`` seconds, so that the cache may evict it; answers whether
+        it did. The next visitor finds it in the cache, or fetches it again; what is believed stays."""
+        snapshot, flights = self.current, self.around.flights
+        if snapshot is None or not snapshot.idle or trio.current_time() - self._used_at < idle:
+            return False
+        if self._open_directories or ("open", self.id) in flights or ("refresh", self.id) in flights:
+            return False
+        self.current = None
+        snapshot.close()
+        return True
 
     def _kept(self, now: float) -> bool:
         return self._open_directories > 0 and now - self._kept_since < KEEP_WHILE_OPEN
@@ -168,14 +182,13 @@ class Session:
 
     async def _first(self) -> Snapshot:
         """Nothing is shown yet: from the cache if it has it, else from the service."""
-        began = self.around.shop.wall()
         try:
             cached = await self._from_cache()
             if cached is not None:
                 return await self._revalidated(cached)
             if self.around.offline:
                 raise Unreachable(f"{self.label}: not in the cache, and this mount is offline")
-            snapshot = await self._from_service(None, since=began)
+            snapshot = await self._from_service(None)
         except MountfsError as exc:
             self._failed(exc)
             raise
@@ -195,18 +208,17 @@ class Session:
 
     # -- from the service ----------------------------------------------------------------------------------------
 
-    async def _from_service(
-        self, old: Snapshot | None, *, since: float | None = None, anew: bool = False
-    ) -> Snapshot:
+    async def _from_service(self, old: Snapshot | None, *, anew: bool = False) -> Snapshot:
         """Asks for the status first, then for the archive; raises NotModified if ``old`` is still right (never with
-        ``anew``). What another daemon on the same cache fetched meanwhile (after ``since``, by default now) is taken
-        from there; so it is recorded before the gate is opened."""
+        ``anew``). What another daemon on the same cache fetched meanwhile is taken from there; so it is recorded before
+        the gate is opened. (Without an ``old`` the cache had nothing a moment ago: what is there now was fetched since.)
+        """
         began = trio.current_time()
         deadline = began + self.around.network.deadline
-        began_wall = self.around.shop.wall() if since is None else since
+        since = 0.0 if old is None else self.around.shop.wall()
         opening = self._opening()
         async with opening.gate():
-            if (cached := await self._from_cache(since=began_wall)) is not None:
+            if (cached := await self._from_cache(since=since)) is not None:
                 return cached
             snapshot = await self._ask_service(old, opening, began, deadline, anew=anew)
             await self._record(snapshot)
@@ -342,6 +354,7 @@ class Session:
         if odd := new.oddities():
             log.warning("%s: odd members of its archive: %s", self.label, odd)
         old, self.current = self.current, new
+        self._used_at = trio.current_time()
         self.cached = True
         self._believe(new)
         if old is not None and old is not new:
@@ -382,15 +395,15 @@ class Session:
 
     # -- the cache -----------------------------------------------------------------------------------------------
 
-    async def _from_cache(self, *, since: float = 0.0) -> Snapshot | None:
+    async def _from_cache(self, *, since: float | None = None) -> Snapshot | None:
         """What the cache has, if it was fetched no earlier than ``since`` (seconds since 1970)."""
-        if self._looked_in_cache and not self.cached and not since:
+        if self._looked_in_cache and not self.cached and since is None:
             return None
         self._looked_in_cache = True
         shop = self.around.shop
         record = shop.store.session(self.address)
         facts = await shop.workers.disk(record.load)
-        if facts is None or not isinstance(facts.get("snapshot"), str) or facts.get("fetched", 0) < since:
+        if facts is None or not isinstance(facts.get("snapshot"), str) or facts.get("fetched", 0) < (since or 0.0):
             return None
         self._checked_at = float(facts.get("checked") or 0)
         info = info_of(self.id, facts)
@@ -401,23 +414,19 @@ class Session:
             self.info = SessionInfo(
                 self.id, Phase.LIVE, self.info.status, self.info.created, self.info.modified, self.info.ended
             )
-        source = None if self.around.offline else await self._source_for_cache(facts.get("form"))
+        offline = self.around.offline
+        source = None if offline else self.around.provider.zip_source(self.id)
         try:
-            return await self._opening().reopen(facts["snapshot"], source)
+            return await self._opening().reopen(facts["snapshot"], source, None if offline else self._files_source)
         except MountfsError as exc:
             log.warning("%s: what the cache has cannot be used: %s", self.label, exc)
             return None
 
-    async def _source_for_cache(self, form: object) -> ZipSource | FileSource | None:
-        """Where bytes the cache lacks would come from; None if that cannot be known soon."""
-        if form == "zip":
-            return self.around.provider.zip_source(self.id)
-        timeout = self.around.network.lookup_timeout
-        try:
-            with trio.fail_after(timeout):
-                return await self.around.provider.source(self.id, deadline=trio.current_time() + timeout)
-        except (MountfsError, trio.TooSlowError):
-            return None
+    async def _files_source(self) -> FileSource | None:
+        """Where files that the cache lacks would come from, where each has a URL of its own: costs a request."""
+        deadline = trio.current_time() + self.around.network.deadline
+        source = await self.around.provider.source(self.id, deadline=deadline)
+        return source if isinstance(source, FileSource) else None
 
     async def _record(self, snapshot: Snapshot) -> None:
         """Records in the cache what is, or is about to be, shown."""

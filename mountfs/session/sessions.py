@@ -213,6 +213,10 @@ class Sessions:
         """How many sessions the last good list had."""
         return len(self._listed)
 
+    def rest(self, idle: float) -> bool:
+        """Lets go of what was not used for ``idle`` seconds; answers whether there was anything."""
+        return bool([session for session in self._sessions.values() if session.rest(idle)])
+
     def seen(self) -> list[Session]:
         """The sessions somebody looked at since the start."""
         return list(self._sessions.values())

@@ -14,6 +14,7 @@ Concurrency: the tree is immutable; ``links`` and ``handles`` change on the trio
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -38,6 +39,8 @@ class Content(Protocol):
 
     @property
     def kept(self) -> Kept: ...
+    @property
+    def busy(self) -> bool: ...
     @property
     def dead(self) -> Mapping[int, MountfsError]: ...
     def peek_open(self, index: int, *, listed: bool) -> Reader | None: ...
@@ -194,6 +197,21 @@ class Snapshot:
         if node in self.dead_until and now >= self.dead_until[node]:
             del self.dead_until[node]
             self.content.revive(node)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps it open while somebody waits for something of it."""
+        self.handles += 1
+        try:
+            yield
+        finally:
+            self.release()
+
+    @property
+    def idle(self) -> bool:
+        """Whether it may be let go and opened again later: nobody uses it, and it knows nothing that opening it again
+        would not tell (a member that failed its check stays dead)."""
+        return not (self.handles or self.content.busy or self.content.dead or self.content.salts)
 
     def release(self) -> None:
         """One handle less: a snapshot that is not shown any more is closed with its last."""

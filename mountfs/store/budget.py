@@ -154,6 +154,10 @@ class Budget:
                 advice="raise cache.max_size, or lower cache.min_free if the disk has room",
             )
 
+    def search_again(self) -> None:
+        """Something that was in use is not any more: looking for what can go is not futile."""
+        self._futile_until = float("-inf")
+
     def excess(self, size: int = 0) -> int:
         """How many bytes too many there would be after ``size`` more (≤ 0: it fits)."""
         over = self.used + size - self.max_size

@@ -148,6 +148,15 @@ class Store:
         with contextlib.suppress(CacheFull):
             self._budget.reserve(0)
 
+    def search_again(self) -> None:
+        """Something was closed: what found no room a moment ago may find it now."""
+        self._budget.search_again()
+
+    @property
+    def tight(self) -> bool:
+        """Whether there is more than there may be, all of it in use."""
+        return self._budget.excess() > 0
+
     @property
     def directory(self) -> str:
         """Where everything lies."""

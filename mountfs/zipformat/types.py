@@ -26,6 +26,7 @@ HIDDEN_SPECIAL = "hidden: device, fifo or socket"
 HIDDEN_LABEL = "hidden: volume label"
 
 S_IFREG_NIBBLE = 0o10
+S_IFLNK_NIBBLE = 0o12
 DOS_LABEL = 0x08
 DOS_DIRECTORY = 0x10
 MAX_LINK_TARGET = 4095
@@ -62,5 +63,5 @@ def traits(name: bytes, *, host: int, attributes: int, flags: int, method: int, 
 
 
 def executable(attributes: int) -> bool:
-    """Whether any x bit is set in the Unix mode."""
-    return bool(attributes >> 16 & 0o111)
+    """Whether any x bit is set in the Unix mode. A link's say nothing, also where it is shown as a file."""
+    return bool(attributes >> 16 & 0o111) and attributes >> 28 != S_IFLNK_NIBBLE

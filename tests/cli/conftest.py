@@ -13,7 +13,7 @@ import pytest
 from running import Ran, Run
 
 from mountfs.cli import main
-from mountfs.cli.table import mounts, unmount
+from mountfs.cli.table import mount_at, mounts, unmount
 from mountfs.demo.server import Fakes
 
 ENDS = 30.0
@@ -86,6 +86,32 @@ def config(fakes: Fakes, tmp_path: Path) -> str:
     path.write_text(fakes.config(tmp_path / "cache", sections={"providers.kaizen": {"list": True}}))
     path.chmod(0o600)
     return str(path)
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands in this process see the daemons of this test alone, and no other mount of this machine."""
+    monkeypatch.setattr(
+        "mountfs.cli.daemons.runtime_places",
+        lambda environ, _uid: (os.path.join(environ["XDG_RUNTIME_DIR"], "mountfs"),),
+    )
+    below = os.environ["HOME"].removesuffix("/home")
+    for module in ("table", "daemons"):
+        monkeypatch.setattr(f"mountfs.cli.{module}.mounts", lambda: [m for m in mounts() if m.path.startswith(below)])
+
+
+@pytest.fixture
+def mounted(alone: None, mountfs: Run, config: str, tmp_path: Path) -> Iterator[Path]:
+    """The demo's services, mounted by a daemon of this test's own."""
+    if not os.path.exists("/dev/fuse"):
+        pytest.skip("no /dev/fuse here")
+    place = tmp_path / "drive"
+    told = mountfs("mount", "--background", "--config", config, str(place))
+    assert told.status == 0, told.err
+    yield place
+    if mount_at(str(place)) is not None:
+        told = mountfs("umount", str(place))
+        assert told.status == 0, told.err
 
 
 @pytest.fixture

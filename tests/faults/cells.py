@@ -107,7 +107,13 @@ class Rig:
             self.fake.ranges, self.fake.etags = True, "strong"
             if form.service == "dari":
                 world.fakes.dari.chunked = False
-        timeouts = {"deadline": DEADLINE, "lookup_timeout": 5.0, "read_timeout": read_timeout, "linger": 1.0}
+        timeouts = {
+            "deadline": DEADLINE,
+            "lookup_timeout": 5.0,
+            "connect_timeout": 60.0,
+            "read_timeout": read_timeout,
+            "linger": 1.0,
+        }
         world.set("network", retries=0, **{name: f"{seconds:g}s" for name, seconds in timeouts.items()})
         world.set("limits", max_archive_size="16MiB")
 

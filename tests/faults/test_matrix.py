@@ -35,6 +35,7 @@ from mountfs.demo.wire import Step
 
 TOLERANCE = 3.0
 """Seconds of a busy machine."""
+SKIP = "not tried"
 HOUR = {"retry-after": "3600"}
 
 
@@ -101,23 +102,25 @@ OF_QUESTIONS = (
     Fault("flipped byte", steps.FlipByte(0), "EREMOTEIO"),
     Fault("elsewhere", steps.Redirect("http://127.0.0.1:9/x"), "EREMOTEIO"),
 )
+BEGUN = {"files open": ""}
+"""Its first bytes are here, which is all that open waits for."""
 OF_TRANSFERS = (
     *ANY_ANSWER,
     Fault("400", steps.Answer(400), "EINVAL", {"kaizen": "EREMOTEIO"}),
     Fault("401", steps.Answer(401), "EKEYREJECTED", {"kaizen": "EREMOTEIO"}),
     Fault("403", steps.Answer(403), "EACCES", {"kaizen": "EREMOTEIO"}),
     Fault("404", steps.Answer(404), "ENOENT", {"kaizen": "EREMOTEIO"}),
-    Fault("cut", steps.Reset(100), "EREMOTEIO"),
-    Fault("short", steps.Truncate(100), "EREMOTEIO"),
-    Fault("stalls", steps.Stall(100), "ETIMEDOUT", silent=True),
-    Fault("a byte a second", steps.Dribble(), "ETIMEDOUT", silent=True, slow=True),
+    Fault("cut", steps.Reset(100), "EREMOTEIO", BEGUN),
+    Fault("short", steps.Truncate(100), "EREMOTEIO", BEGUN),
+    Fault("stalls", steps.Stall(100), "ETIMEDOUT", BEGUN, silent=True),
+    Fault("a byte a second", steps.Dribble(), "ETIMEDOUT", BEGUN, silent=True, slow=True),
     Fault("wrong range", steps.wrong_range(), "EREMOTEIO", {"files readdir": "", "files open": ""}),
     Fault("no ranges", steps.IgnoreRange(), ""),
-    Fault("another ETag", steps.changed_etag(), "ESTALE", {"readdir": "", "files open": ""}),
+    Fault("another ETag", steps.changed_etag(), "ESTALE", {"readdir": "", "files open": SKIP}),
     Fault("weak ETag", steps.changed_etag('W/"weak"'), "ESTALE", {"readdir": "", "files open": ""}),
     Fault("gzip", steps.Gzip(), "ESTALE", {"readdir": "", "files": ""}),
     Fault("more than announced", steps.Surplus(), ""),
-    Fault("endless", steps.Endless(b"PK\3\4"), "ESTALE", {"readdir": "EFBIG", "files open": ""}),
+    Fault("endless", steps.Endless(b"PK\3\4"), "ESTALE", {"readdir": "EFBIG", "files open": SKIP}),
     Fault("elsewhere", steps.Redirect("http://127.0.0.1:9/x"), "EHOSTUNREACH", {"files readdir": "EREMOTEIO"}),
     Fault(
         "web page",
@@ -138,6 +141,7 @@ def run(
     where: Callable[[Rig], Proxy],
 ) -> None:
     """One row of the matrix."""
+    operations = tuple(operation for operation in operations if fault.expected(form, operation) != SKIP)
     caplog.set_level("DEBUG")
     with rigged(world, form, read_timeout=60.0 if fault.slow else READ_TIMEOUT) as rig:
         for operation in operations:
@@ -154,7 +158,8 @@ def run(
             assert {operation: outcome.errno for operation, outcome in outcomes.items()} == expected
             for operation, outcome in outcomes.items():
                 assert outcome.seconds < DEADLINE + TOLERANCE, operation
-                assert len(told[operation]) == (1 if expected[operation] else 0), told
+                unnoticed = fault.but is BEGUN  # what fails behind a reader's back may be told, too
+                assert len(told[operation]) in ({1} if expected[operation] else {0, int(unnoticed)}), told
             for sessions in drive.fs.providers:
                 sessions.forget()
             again = await bench.again()

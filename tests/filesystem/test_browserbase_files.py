@@ -1,4 +1,5 @@
-"""Browserbase's per-file API as the source of members: one listing, a request for each file opened, SHA-256 for the CRC."""
+"""Browserbase's per-file API as the source of members: one listing, a request for each file opened, SHA-256 for
+the CRC."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ def files(world: World) -> list[FakeFile]:
 
 
 def test_each_file_on_its_own(world: World, files: list[FakeFile]) -> None:
-    """Listing costs one request, reading a file one more; the later of two equal names is numbered, times are theirs."""
+    """Listing costs one request, reading a file one more; the later of two equal names is numbered, times are
+    theirs."""
 
     async def main(drive: Drive) -> None:
         assert await drive.ls(PATH) == ["a (1).pdf", "a.pdf", "big.bin"]

@@ -109,8 +109,8 @@ def test_only_once_logged(world: World, caplog: pytest.LogCaptureFixture) -> Non
 @pytest.mark.parametrize("etags", [True, False], ids=["strong", "none"])
 @pytest.mark.parametrize("ranges", [True, False], ids=["ranges", "whole"])
 def test_refresh_fetches_it_again(world: World, ranges: bool, etags: bool) -> None:
-    """``mountfs refresh`` fetches a damaged archive again, also where its validator did not change; the member then has
-    a new inode."""
+    """``mountfs refresh`` fetches a damaged archive again, also where its validator did not change; the member
+    then has a new inode."""
     sound = damaged(world, big=True, stored=False)
     session = world.fakes.kaizen.sessions["s_1"]
     world.fakes.store.ranges = ranges

@@ -1,4 +1,5 @@
-"""Whatever goes wrong on the way, a read gives the right bytes or an errno, and once the way is sound again so is all."""
+"""Whatever goes wrong on the way, a read gives the right bytes or an errno, and once the way is sound again so is
+all."""
 
 from __future__ import annotations
 
@@ -73,7 +74,9 @@ def test_right_or_an_error(world: World, seed: int, ranges: bool) -> None:
 
     async def main(drive: Drive) -> None:
         for _ in range(12):
-            world.fakes.store.inject(fault(rng, flips=flips), times=rng.randrange(1, 3), ranged=rng.choice([None, True]))
+            world.fakes.store.inject(
+                fault(rng, flips=flips), times=rng.randrange(1, 3), ranged=rng.choice([None, True])
+            )
         async with trio.open_nursery() as nursery:
             for number in range(3):
                 nursery.start_soon(program, drive, number)

@@ -72,10 +72,10 @@ def test_random_places(world: World, name: str, stored: bool) -> None:
             assert await handle.read(at, size) == data[at : at + size]
 
     async def main(drive: Drive) -> None:
-        async with drive.file(f"kaizen/s_1/{name}") as one, drive.file(f"kaizen/s_1/{name}") as two:
-            async with trio.open_nursery() as nursery:
-                for seed, handle in enumerate((one, two, one, two)):
-                    nursery.start_soon(reader, handle, seed)
+        path = f"kaizen/s_1/{name}"
+        async with drive.file(path) as one, drive.file(path) as two, trio.open_nursery() as nursery:
+            for seed, handle in enumerate((one, two, one, two)):
+                nursery.start_soon(reader, handle, seed)
 
     world.run(main)
 

@@ -1,4 +1,5 @@
-"""Many at once: one request serves all who wait, a stuck provider holds up nobody else, and who leaves strands nobody."""
+"""Many at once: one request serves all who wait, a stuck provider holds up nobody else, and who leaves strands
+nobody."""
 
 from __future__ import annotations
 
@@ -131,7 +132,7 @@ def test_stuck_provider_leaves_the_others_alone(world: World) -> None:
 def test_crawler_is_kept_out(world: World) -> None:
     """A program that indexes drives is refused what is not cached (EACCES), and sees what is."""
     world.session("dari", zip_of(FILES))
-    with open("/proc/self/comm", encoding="ascii") as comm:  # noqa: PTH123
+    with open("/proc/self/comm", encoding="ascii") as comm:
         name = comm.read().strip()
     world.set("crawlers", processes=[name])
 

@@ -1,0 +1,330 @@
+"""The soak: many workers at a real mount, services that fail, sessions that change, and a model that knows every byte.
+
+    python -m tests.soak --minutes 10 --workers 64
+
+Concurrency: workers are threads (each system call on the mount leaves the interpreter's lock); the services answer from
+threads of their own; the daemon is another process.
+"""
+
+from __future__ import annotations
+
+import collections
+import errno
+import os
+import random
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from drives import World
+from mounts import Daemon
+from soak.model import Known, Model
+
+from mountfs.demo import steps
+from mountfs.demo.server import Fakes
+from mountfs.demo.wire import Ask, Cut, Reply, Step
+
+LATENCY = 0.005
+MUTATE_EVERY = 0.5
+SAMPLE_EVERY = 2.0
+
+
+class Sometimes(Step):
+    """A fault now and then. ``rate``: of requests. ``flips``: whether bytes may be wrong (in absolute ranges alone: a
+    broken directory of a terminal session is believed for ever)."""
+
+    def __init__(self, rate: float, seed: int, *, flips: bool = False) -> None:
+        self._rate = rate
+        self._rng = random.Random(seed)
+        self._flips = flips
+        self.made = 0
+
+    def _now(self) -> bool:
+        hit = self._rng.random() < self._rate / 2
+        self.made += hit
+        return hit
+
+    def instead(self, ask: Ask) -> Reply | None:
+        if not self._now():
+            return None
+        choice = self._rng.randrange(5)
+        if choice == 0:
+            raise Cut(reset=True)
+        answers = (steps.Answer(500), steps.Answer(502, "<html>"), steps.Answer(503), _throttled())
+        return answers[choice - 1].instead(ask)
+
+    def reply(self, ask: Ask, reply: Reply) -> Reply:
+        if not self._now():
+            return reply
+        wanted = ask.headers.get("range", "")
+        flip = self._flips and wanted and not wanted.startswith("bytes=-") and self._rng.random() < 0.2
+        choices: tuple[Step, ...] = (
+            steps.Delay(0.3),
+            steps.Reset(self._rng.randrange(100_000)),
+            steps.Truncate(self._rng.randrange(100_000)),
+            steps.wrong_range(),
+            steps.Stall(self._rng.randrange(100_000)),
+        )
+        step = steps.FlipByte(self._rng.randrange(10_000)) if flip else self._rng.choice(choices)
+        return step.reply(ask, reply)
+
+
+def _throttled() -> steps.Answer:
+    return steps.Answer(429, headers={"retry-after-ms": "50"})
+
+
+@dataclass
+class Result:
+    """What came of it. ``wrong``: descriptions of wrong bytes or names; ``unexplained``: errors without a reason."""
+
+    operations: int = 0
+    errors: collections.Counter[str] = field(default_factory=collections.Counter)
+    unexplained: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    seconds: dict[str, list[float]] = field(default_factory=lambda: collections.defaultdict(list))
+    samples: list[tuple[float, int, int]] = field(default_factory=list)
+    """(seconds since the start, resident bytes, open files) of the daemon."""
+    faults: int = 0
+    requests: int = 0
+    log_errors: int = 0
+
+    def lines(self) -> list[str]:
+        """As a report."""
+        every = sorted(second for row in self.seconds.values() for second in row)
+        told = [
+            f"operations {self.operations:,}, requests {self.requests:,}, faults {self.faults:,}",
+            f"errors {dict(self.errors.most_common())}, unexplained {len(self.unexplained)}, wrong {len(self.wrong)}",
+        ]
+        for name, row in [("all", every), *sorted(self.seconds.items())]:
+            told.append(
+                f"{name:8} p50 {_at(row, 0.5):8.1f} ms  p99 {_at(row, 0.99):8.1f} ms  max {_at(row, 1):8.1f} ms"
+            )
+        step = max(1, len(self.samples) // 8)
+        told += [f"at {at:5.0f} s: RSS {rss >> 20} MiB, {files} open files" for at, rss, files in self.samples[::step]]
+        return told + self.unexplained[:10] + self.wrong[:10]
+
+
+def _at(row: list[float], part: float) -> float:
+    ordered = sorted(row)
+    return 1000 * ordered[min(len(ordered) - 1, int(part * len(ordered)))] if ordered else 0.0
+
+
+class Worker:
+    """One thread that does one thing after the other. ``read``: bytes a pread."""
+
+    def __init__(self, place: Path, model: Model, result: Result, lock: threading.Lock, seed: int) -> None:
+        self._place = place
+        self._model = model
+        self._result = result
+        self._lock = lock
+        self._rng = random.Random(seed)
+        self._table: list[tuple[int, str, Callable[[Known], None]]] = [
+            (4, "list", self._list),
+            (12, "walk", self._walk),
+            (15, "stat", self._stat),
+            (30, "read", self._read),
+            (25, "pread", self._pread),
+            (8, "part", self._part),
+            (6, "nothing", self._nothing),
+        ]
+
+    def run(self, until: float) -> None:
+        weights = [weight for weight, _, _ in self._table]
+        while time.monotonic() < until:
+            _, name, operation = self._rng.choices(self._table, weights)[0]
+            known = self._rng.choice(self._model.sessions)
+            began = time.monotonic()
+            problem: OSError | None = None
+            try:
+                operation(known)
+            except OSError as exc:
+                problem = exc
+            except AssertionError as exc:
+                with self._lock:
+                    self._result.wrong.append(f"{name} {known.provider}/{known.id}: {exc}")
+            with self._lock:
+                self._result.operations += 1
+                self._result.seconds[name].append(time.monotonic() - began)
+                if problem is not None:
+                    self._note(name, known, problem)
+
+    def _note(self, name: str, known: Known, problem: OSError) -> None:
+        word = errno.errorcode.get(problem.errno or 0, "?")
+        self._result.errors[word] += 1
+        if problem.errno not in known.reasons:
+            self._result.unexplained.append(f"{name} {known.provider}/{known.id}: {problem}")
+
+    def _home(self, known: Known) -> Path:
+        return self._place / known.provider / known.id
+
+    def _file(self, known: Known) -> str:
+        return self._rng.choice(known.files())
+
+    def _forget(self, descriptor: int) -> None:
+        """Now and then the kernel is to ask for the pages again."""
+        if self._rng.random() < 0.3:
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+
+    # -- operations ----------------------------------------------------------------------------------------------
+
+    def _list(self, known: Known) -> None:
+        names = set(os.listdir(self._place / known.provider))
+        every = {each.id for each in self._model.sessions if each.provider == known.provider}
+        assert names <= every, f"names nobody knows: {sorted(names - every)[:3]}"
+        assert len(names) == len(every), f"{len(every - names)} sessions are missing"
+
+    def _walk(self, known: Known) -> None:
+        home = self._home(known)
+        before = len(known.versions)
+        found: set[str] = set()
+        for directory, _, files in os.walk(home, onerror=_raise):
+            found |= {os.path.relpath(os.path.join(directory, name), home) for name in files}
+        wanted = [set(version) for version in known.versions[:]]
+        if known.live:  # its directories may have been read before and after a change
+            assert found <= set().union(*wanted), f"files nobody knows: {sorted(found - set().union(*wanted))[:3]}"
+        else:
+            assert found == wanted[0], f"{len(found)} files instead of {len(wanted[0])} ({before})"
+
+    def _stat(self, known: Known) -> None:
+        path = self._file(known)
+        size = os.stat(self._home(known) / path).st_size
+        assert known.candidates(path, size), f"{path}: {size} bytes, which it never had"
+
+    def _read(self, known: Known) -> None:
+        path = self._file(known)
+        with open(self._home(known) / path, "rb", buffering=0) as file:
+            self._forget(file.fileno())
+            size = os.fstat(file.fileno()).st_size
+            parts = []
+            at = 0
+            while data := os.pread(file.fileno(), 1 << 17, at):
+                parts.append(data)
+                at += len(data)
+        self._check(known, path, size, [(0, b"".join(parts))], whole=True)
+
+    def _pread(self, known: Known) -> None:
+        path = self._file(known)
+        with open(self._home(known) / path, "rb", buffering=0) as file:
+            self._forget(file.fileno())
+            size = os.fstat(file.fileno()).st_size
+            parts = []
+            for _ in range(self._rng.randint(1, 6)):
+                at = self._rng.randrange(size)
+                wanted = min(self._rng.randint(1, 40_000), size - at)
+                data = os.pread(file.fileno(), wanted, at)
+                assert len(data) == wanted, f"{path}: {len(data)} bytes of {wanted} at {at} of {size}"
+                parts.append((at, data))
+        self._check(known, path, size, parts)
+
+    def _part(self, known: Known) -> None:
+        path = self._file(known)
+        with open(self._home(known) / path, "rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            data = os.pread(file.fileno(), 4096, 0)
+        self._check(known, path, size, [(0, data)])
+
+    def _nothing(self, known: Known) -> None:
+        missing = self._home(known) / f"nothing-{self._rng.randrange(1000)}"
+        try:
+            os.stat(missing)
+        except FileNotFoundError:
+            return
+        raise AssertionError("a file that never was")
+
+    def _check(
+        self, known: Known, path: str, size: int, parts: list[tuple[int, bytes]], *, whole: bool = False
+    ) -> None:
+        """All that was read through one handle is of one version."""
+        for file in known.candidates(path, size):
+            right = file.data(known.id)
+            if all(right[at : at + len(data)] == data for at, data in parts) and (
+                not whole or len(parts[0][1]) == size
+            ):
+                return
+        raise AssertionError(f"{path}: bytes it never had ({size} long, {[(at, len(data)) for at, data in parts]})")
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def watch(daemon: Daemon, result: Result, began: float, stop: threading.Event) -> None:
+    """The daemon's memory and open files, now and then."""
+    while not stop.wait(SAMPLE_EVERY if result.samples else 0.1):
+        try:
+            with open(f"/proc/{daemon.pid}/statm", encoding="ascii") as file:
+                resident = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+            files = len(os.listdir(f"/proc/{daemon.pid}/fd"))
+        except OSError:
+            return
+        result.samples.append((time.monotonic() - began, resident, files))
+
+
+def mutate(model: Model, stop: threading.Event) -> None:
+    while not stop.wait(MUTATE_EVERY):
+        model.change()
+
+
+def run(seconds: float, *, workers: int = 64, sessions: int = 200, rate: float = 0.05, seed: int = 1) -> Result:
+    """Soaks for so long; the daemon must end well."""
+    result = Result()
+    with tempfile.TemporaryDirectory(prefix="mountfs-soak-") as directory, Fakes() as fakes:
+        place = Path(directory)
+        model = Model(fakes, sessions, random.Random(seed))
+        configure(World(fakes, place), model)
+        fakes.browserbase.ranges, fakes.browserbase.etags = True, "strong"
+        faults = [Sometimes(rate, seed + at, flips=fake is fakes.store) for at, fake in enumerate(fakes.all)]
+        for fake, fault in zip(fakes.all, faults, strict=True):
+            fake.latency = LATENCY
+            fake.inject(fault, times=None)
+        with Daemon(place / "config.toml", place / "drive") as daemon:
+            soak(daemon, model, result, seconds, workers, seed)
+            for fake in fakes.all:
+                fake.script.clear()
+            if daemon.logged().count("Traceback"):
+                result.unexplained.append("a traceback in the daemon's log: " + _traceback(daemon.logged()))
+        result.faults = sum(fault.made for fault in faults)
+        result.requests = sum(len(fake.requests) for fake in fakes.all)
+    return result
+
+
+def configure(world: World, model: Model) -> None:
+    pinned = [each.id for each in model.sessions if each.provider == "kaizen"]
+    world.set("providers.kaizen", sessions=pinned)
+    world.set("cache", dir=str(world.cache), max_size="40MiB", min_free="0", memory="16MiB")
+    world.set("freshness", live="2s", listing="2s", failing="0.2s", empty="1s", pending="1s", absent="1s")
+    world.set("network", retries=2, deadline="10s", read_timeout="2s", lookup_timeout="3s")
+    world.config()
+
+
+def soak(daemon: Daemon, model: Model, result: Result, seconds: float, workers: int, seed: int) -> None:
+    stop, lock, began = threading.Event(), threading.Lock(), time.monotonic()
+    made = [Worker(daemon.place, model, result, lock, seed * 1000 + number) for number in range(workers)]
+    threads = [threading.Thread(target=each.run, args=(began + seconds,)) for each in made]
+    helpers = [
+        threading.Thread(target=watch, args=(daemon, result, began, stop)),
+        threading.Thread(target=mutate, args=(model, stop)),
+    ]
+    for thread in [*threads, *helpers]:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    stop.set()
+    for thread in helpers:
+        thread.join()
+
+
+def _traceback(log: str) -> str:
+    at = log.index("Traceback")
+    return log[max(0, at - 300) : at + 3000]
+
+
+def growth(result: Result) -> float:
+    """Resident memory of the last quarter over that of the second, to see whether it goes on growing."""
+    sizes = [resident for _, resident, _ in result.samples]
+    quarter = max(1, len(sizes) // 4)
+    return statistics.mean(sizes[-quarter:]) / statistics.mean(sizes[quarter : 2 * quarter] or sizes)
