@@ -25,7 +25,7 @@ from mountfs.archive.pump import STEP, InflatePump, tell_trailing
 from mountfs.archive.transfers import Archive
 from mountfs.caches import Flights
 from mountfs.content import SMALL, FileReader, InMemory, Progressive, Reader, Ring, Shared, open_sink
-from mountfs.errors import ArchiveError, MemberDamaged, MountfsError
+from mountfs.errors import ArchiveError, CacheError, MemberDamaged, MountfsError
 from mountfs.model import Kind, Member, Span
 from mountfs.store import Snapshot as Kept
 from mountfs.zipformat import Directory, ZipLimits, crc32, data_start, ensure_readable, inflate_counted, printable
@@ -37,6 +37,8 @@ READY = 64  # inflaters kept where they stopped (about 50 KiB each), so that a l
 INLINE = 64 << 10  # inflating this much takes 100 us, a hop to a thread and back 60-100 us
 READY_RINGS = 4  # of those that go through memory, 9 MiB each
 CHECK_STEP = 1 << 20
+CHECKED = "checked"  # the snapshot's fact: indices of large stored members that passed
+MOST_CHECKED = 10_000
 
 
 class ZipContent:
@@ -68,7 +70,7 @@ class ZipContent:
         self._failed = failed
         self._data_spans: dict[int, Span] = {}
         self._progressive: OrderedDict[int, Progressive] = OrderedDict()
-        self._checked: set[int] = set()
+        self._checked: set[int] = set(archive.kept.facts.get(CHECKED, ())) if archive.kept.trusted else set()
         self._told: set[int] = set()
         self._sound = bytearray(len(directory))
         """1 for a small member that passed its check in this process."""
@@ -247,14 +249,14 @@ class ZipContent:
 
     # -- large ---------------------------------------------------------------------------------------------------
 
-    async def _data_span(self, index: int, member: Member, *, listed: bool) -> Span:
+    async def _data_span(self, index: int, member: Member) -> Span:
         """Where the member's data lies; its local header is fetched together with the first window."""
         known = self._data_spans.get(index)
         if known is not None:
             return known
         span = self.members.span(index)
         head = Span(span.start, min(span.stop, span.start + STEP))
-        self.archive.want_member(index, head, listed=listed)
+        self.archive.neighbours.step(head)
         await self.archive.ensure(head)
         start = self._data_start(await self.archive.read(head), span.start, member)
         size = member.size if member.method == STORED else member.compressed_size
@@ -272,11 +274,12 @@ class ZipContent:
 
     async def _large(self, index: int, member: Member, *, listed: bool) -> Reader:
         kept = self.archive.kept
+        self.archive.note_open(index, self.members.span(index), listed=listed)
         finished = kept.member(index) if member.method != STORED else None
         if finished is not None:
             self.archive.retain()
             return FileReader(finished, disk=self.archive.workers.disk, closed=self.archive.let_go)
-        data = await self._data_span(index, member, listed=listed)
+        data = await self._data_span(index, member)
         if member.method == STORED:
             if index not in self._checked:
                 tell_trailing(self.archive.label, member, member.compressed_size - member.size)
@@ -361,6 +364,16 @@ class ZipContent:
         if crc != member.crc:
             says = f"CRC-32 is {crc:08x}, the directory says {member.crc:08x}"
             self._bury(index, MemberDamaged(f"{printable(member.path)}: {says}"))
+        else:
+            await self._note_checked(index)
+
+    async def _note_checked(self, index: int) -> None:
+        """Keeps it over restarts that a large stored member passed: checking 1 GiB again costs every opener a second."""
+        kept = self.archive.kept
+        known = {*kept.facts.get(CHECKED, ()), index}
+        if len(known) <= MOST_CHECKED:
+            with contextlib.suppress(CacheError):
+                await self.archive.on_disk(kept.save_facts, {**kept.facts, CHECKED: sorted(known)})
 
     def close(self) -> None:
         """The snapshot is let go: inflaters and unfinished spools are dropped."""

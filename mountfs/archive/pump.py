@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 STEP = 128 << 10
 MOST_STEP = 1 << 20
-MOST_MADE = 4 << 20
+MOST_MADE = 2 << 20
 """Inflated bytes after which readers are told, at the latest."""
 CHECKPOINT = 4 << 20
 CHECKPOINTS = 256
@@ -45,6 +45,8 @@ class InflatePump(Pump):
         self._spacing = max(CHECKPOINT, -(-member.size // CHECKPOINTS))
         self._checkpoints: list[Inflater] = []
         self._keeps = checkpoints
+        self.made = 0
+        """Bytes inflated so far, those made again too."""
         self._pieces: Iterator[bytes] | None = None
         self._start_over()
 
@@ -82,6 +84,7 @@ class InflatePump(Pump):
         enough = self._inflater.produced + MOST_MADE
         for piece in pieces:
             emit(piece)
+            self.made += len(piece)
             if self._keeps:
                 self._mark()
             if self._inflater.produced >= min(enough, target()) and not self._inflater.done:

@@ -123,8 +123,8 @@ class Walk:
         return Span(need.start // size * size, min(total, -(-need.stop // size) * size))
 
     def may_run_ahead(self) -> bool:
-        """Whether fetching ahead is still in proportion: as much again as was wanted, and a head start."""
-        return self.fetched < HEAD_START + 2 * self.wanted
+        """Whether fetching ahead is still in proportion to what was wanted: four times as much, and a head start."""
+        return self.fetched < HEAD_START + 4 * self.wanted
 
 
 def subtract(spans: list[Span], taken: list[Span]) -> list[Span]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import glob
 import os
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 ANSWER_TIMEOUT = 10.0
 """Seconds of silence: a daemon whose loop turns says every 2 s that it is alive."""
-ENTERABLE = ("provider", "provider/session")
+MAX_LINKS = 40
+"""As the kernel's own limit (path_resolution(7))."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +93,16 @@ def split(path: str) -> tuple[str, str]:
     points = {mount.path for mount in mounts() if mount.fstype in FSTYPES}
     if not points:
         return "", _inside(path)
-    absolute = os.path.join(_working_directory(), path)
-    at, rest = "/", [part for part in absolute.split("/") if part not in ("", ".")]
+    at, rest, links = "/", deque(os.path.join(_working_directory(), path).split("/")), 0
     while rest:
-        part = rest.pop(0)
-        at = os.path.dirname(at) if part == ".." else os.path.join(at, part)
+        part = rest.popleft()
+        at = os.path.dirname(at) if part == ".." else os.path.normpath(os.path.join(at, part))
         if at in points:
-            return at, os.path.normpath("/".join(["", *rest])).strip("/")
-        if os.path.islink(at):
-            at = os.path.realpath(at)
-            if at in points:
-                return at, os.path.normpath("/".join(["", *rest])).strip("/")
+            return at, _inside("/".join(rest))
+        if links < MAX_LINKS and os.path.islink(at):
+            links += 1
+            rest.extendleft(reversed(os.readlink(at).split("/")))
+            at = "/" if os.readlink(at).startswith("/") else os.path.dirname(at)
     return "", _inside(path)
 
 

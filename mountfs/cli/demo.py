@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -143,7 +144,7 @@ def _stay(demo: Mounted) -> int:
     from mountfs.demo.guide import guide
 
     try:
-        click.echo(guide(demo.place, pending=PENDING, log=demo.log))
+        click.echo(guide(demo.place, pending=PENDING, log=demo.log, mountfs=_this_program()))
         status = demo.daemon.wait()
     except KeyboardInterrupt:
         _say("\nunmounting …")
@@ -154,6 +155,15 @@ def _stay(demo: Mounted) -> int:
         raise MountfsError(f"the daemon ended with status {status}", advice=f"it logged: {_last_line(demo.log)}")
     _say("unmounted by somebody else")
     return 0
+
+
+def _this_program() -> str:
+    """``mountfs``, where another terminal finds the one that runs; else its path."""
+    path = os.path.join(os.path.dirname(sys.executable), "mountfs")
+    found = shutil.which("mountfs")
+    if (found and os.path.exists(path) and os.path.samefile(found, path)) or not os.path.exists(path):
+        return "mountfs"
+    return path
 
 
 def _last_line(path: str) -> str:

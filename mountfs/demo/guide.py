@@ -19,22 +19,23 @@ FORMS: dict[str, str] = {
 
 TRIES: tuple[tuple[str, str], ...] = (
     ("ls -l dari", "a list: 1 request, no archive"),
-    ("find kaizen/kz_weather_2026-11-20", "one session as a tree"),
     ("head -n 3 kaizen/kz_big/trace.log", "a little of 76 MiB"),
     ("grep -rc ERROR dari/sess_research/logs", "search in place"),
     ("cp -r dari/sess_research/reports /tmp", "copy out"),
     ("sqlite3 dari/sess_live/data/*.sqlite .schema", "a database in place"),
     ("ls kaizen/kz_building", "busy; ready {pending:g} s after the start"),
-    ("ls dari/sess_gone; touch dari/new", "errors that say what is wrong"),
+    ("ls dari/sess_gone", "an error that says what is wrong"),
+    ("{mountfs} why dari/sess_gone", "and what to do about it"),
 )
 """(command, what it shows)"""
 
 
-def guide(place: str, *, pending: float, log: str) -> str:
+def guide(place: str, *, pending: float, log: str, mountfs: str = "mountfs") -> str:
     """The whole text. ``pending``: seconds from the start until what is not ready becomes ready; ``log``: the
-    daemon's."""
-    width = max(len(command) for command, _ in TRIES)
-    tries = [f"  {command:<{width}}  {shows.format(pending=pending)}" for command, shows in TRIES]
+    daemon's; ``mountfs``: how this program is called in another terminal."""
+    mountfs = shlex.quote(mountfs)
+    tries = [(command.format(mountfs=mountfs), shows.format(pending=pending)) for command, shows in TRIES]
+    width = max(len(command) for command, _ in tries)
     return "\n".join(
         [
             "Three fake services run on this machine, and their sessions are mounted:",
@@ -45,10 +46,11 @@ def guide(place: str, *, pending: float, log: str) -> str:
             "Try in another terminal:",
             "",
             f"  cd {shlex.quote(place)}",
-            *tries,
+            *(f"  {command:<{width}}  {shows}" for command, shows in tries),
             "",
-            "What the daemon says meanwhile:",
+            "What goes on meanwhile:",
             "",
+            f"  {mountfs} status {shlex.quote(place)}",
             f"  tail -f {shlex.quote(log)}",
             "",
             "Ctrl-C here unmounts it and leaves nothing behind.",

@@ -151,7 +151,11 @@ class Filesystem:
         if (snapshot := session.peek()) is not None:
             return snapshot
         self._refuse_crawlers(session, caller)
-        return await self.waiting.wait(caller, session.enter, session.label, node.inode, so_far=session.so_far)
+        before = session.last_opening
+        snapshot = await self.waiting.wait(caller, session.enter, session.label, node.inode, so_far=session.so_far)
+        if session.last_opening is not None and session.last_opening is not before:
+            self.usage.waited(caller.program(), session.last_opening["bytes"])
+        return snapshot
 
     def _refuse_crawlers(self, session: Session, caller: Caller) -> None:
         """A program that indexes drives would download everything: what is not here yet is closed to it."""

@@ -15,6 +15,8 @@ from mountfs.session import Session, Sessions, Snapshot
 from mountfs.tree import ROOT as ROOT_NODE
 
 MODES = {Kind.DIRECTORY: stat.S_IFDIR | 0o555, Kind.FILE: stat.S_IFREG | 0o444, Kind.SYMLINK: stat.S_IFLNK | 0o777}
+DIRECTORY_MODE = MODES[Kind.DIRECTORY]
+FILE_MODE = MODES[Kind.FILE]
 EXECUTABLE = 0o111
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from mountfs.errors import NotADirectory, SnapshotLost
-from mountfs.filesystem.nodes import EXECUTABLE, MODES, Attributes, Node, OpenDirectory
+from mountfs.filesystem.nodes import DIRECTORY_MODE, EXECUTABLE, FILE_MODE, MODES, Attributes, Node, OpenDirectory
 from mountfs.model import Inode, Kind
 from mountfs.session import Facts, Session, Sessions, Snapshot
 from mountfs.tree import ROOT as ROOT_NODE
@@ -103,12 +103,12 @@ class Nodes:
 
     def attributes(self, node: Node) -> Attributes:
         if node.session is None:
-            return Attributes(node.inode, MODES[Kind.DIRECTORY], 0, 0, FOREVER_TTL)
+            return Attributes(node.inode, DIRECTORY_MODE, 0, 0, FOREVER_TTL)
         ttl = min(node.session.seconds_left(), FOREVER_TTL)
         if node.snapshot is None:
             assert node.sessions is not None
             ttl = min(max(ttl, node.sessions.listing_left()), FOREVER_TTL)  # its name and times are the listing's word
-            return Attributes(node.inode, MODES[Kind.DIRECTORY], 0, node.session.mtime_ns, ttl)
+            return Attributes(node.inode, DIRECTORY_MODE, 0, node.session.mtime_ns, ttl)
         facts = node.snapshot.facts(node.place)
         return Attributes(node.inode, _mode(facts), facts.size, facts.mtime_ns, ttl)
 
@@ -178,5 +178,7 @@ class Nodes:
 
 
 def _mode(facts: Facts) -> int:
-    mode = MODES[facts.kind]
-    return mode | EXECUTABLE if facts.executable and facts.kind is Kind.FILE else mode
+    # By identity, not through a table: hashing an enum member is a Python call, and this is made for every dentry.
+    if facts.kind is Kind.FILE:
+        return FILE_MODE | EXECUTABLE if facts.executable else FILE_MODE
+    return MODES[facts.kind]

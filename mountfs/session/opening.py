@@ -267,7 +267,7 @@ class Opening:
         facts = {"etag": v.etag, "last_modified": v.last_modified, "version": v.version}
         meta = {"form": "zip", "whole": whole, "fetched": fetched, "digest": found.hex(), **facts}
         with contextlib.suppress(CacheError):  # it will be asked for again after a restart
-            await workers.disk(archive.kept.save_facts, meta)
+            await workers.disk(archive.kept.save_facts, {**archive.kept.facts, **meta})
         content = ZipContent(
             archive,
             directory,

@@ -13,7 +13,7 @@ Concurrency: the tree is immutable; ``links`` and ``handles`` change on the trio
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
@@ -75,6 +75,7 @@ class Snapshot:
     whole: bool
     size: int
     links: dict[int, bytes | MountfsError] = field(default_factory=dict)
+    numberers: LRUCache[int, Callable[..., Inode]] = field(default_factory=lambda: LRUCache(1024))
     listed_at: LRUCache[int, float] = field(default_factory=lambda: LRUCache(1024))
     dead_until: dict[int, float] = field(default_factory=dict)
     handles: int = 0
@@ -109,10 +110,19 @@ class Snapshot:
 
     def inode_of(self, node: int) -> Inode:
         """The first candidate for this node's number."""
+        namespace = self.namespace
         if node < 0:
-            return self.numbering.of(self.namespace.path(node))
+            return self.numbering.of(namespace.path(node))
         brief = self.members.brief(node)
-        return self.numbering.of(self.namespace.path(node), brief.size, brief.crc, self._salt(node))
+        return self._number(namespace.parent(node))(namespace.name(node), brief.size, brief.crc, self._salt(node))
+
+    def _number(self, directory: int) -> Callable[..., Inode]:
+        """How the names of a directory are numbered: its path hashed once, the last few directories remembered."""
+        number = self.numberers.get(directory)
+        if number is None:
+            path = self.namespace.path(directory)
+            number = self.numberers[directory] = self.numbering.under(path + b"/" if path else b"")
+        return number
 
     def _salt(self, node: int) -> int:
         return self.content.salts.get(node, 0)
@@ -121,8 +131,7 @@ class Snapshot:
         """(name, node, inode, facts) of a directory's names from the ``first`` on. About 4 us each: a listing of
         100,000 is asked for every one of them."""
         listing = self.namespace.listing(directory)
-        path = self.namespace.path(directory)
-        number = self.numbering.under(path + b"/" if path else b"")
+        number = self._number(directory)
         names, nodes, salts, brief_of = listing.names, listing.nodes, self.content.salts, self.members.brief
         for at in range(first, len(nodes)):
             name, node = names[at], nodes[at]

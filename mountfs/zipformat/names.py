@@ -129,6 +129,8 @@ class Numbering:
 def printable(path: bytes) -> str:
     """A path for logs and terminals: control characters, undecodable bytes and the backslash itself are escaped."""
     text = path.decode("utf-8", "backslashreplace")
+    if text.isprintable():  # nearly always; this is on the way of every open
+        return text
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
     )

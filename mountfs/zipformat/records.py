@@ -22,6 +22,8 @@ DIGITAL_SIGNATURE = b"PK\x05\x05"
 ARCHIVE_EXTRA_SIGNATURE = b"PK\x06\x08"
 
 SENTINEL_16 = 0xFFFF
+MOST_SIZE = 2**63 - 1
+"""The largest size a file can have (off_t); a member that claims more is shown as if it had this."""
 SENTINEL_32 = 0xFFFF_FFFF
 
 FLAG_ENCRYPTED = 1 << 0
@@ -179,4 +181,4 @@ def extents(size: int, compressed_size: int, header_offset: int, extra: bytes) -
     for index, place in zip(owed, range(0, len(body) - 7, 8), strict=False):
         (values[index],) = _U64.unpack_from(body, place)
     size, compressed_size, header_offset = values
-    return Extents(size, compressed_size, header_offset, short=len(body) < 8 * len(owed))
+    return Extents(min(size, MOST_SIZE), compressed_size, header_offset, short=len(body) < 8 * len(owed))

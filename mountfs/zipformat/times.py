@@ -12,6 +12,7 @@ from __future__ import annotations
 import calendar
 from collections.abc import Callable
 from datetime import date as Date  # noqa: N812  a DOS date is a date, too
+from functools import lru_cache
 from struct import Struct
 
 from mountfs.zipformat.records import EXTRA_NTFS, EXTRA_TIMES, extra_fields
@@ -29,8 +30,10 @@ _NTFS_TAG = Struct("<HH")
 _U64 = Struct("<Q")
 
 
+@lru_cache(maxsize=4096)
 def dos_time_ns(date: int, time: int) -> int:
-    """MS-DOS date and time (APPNOTE 4.4.6) as nanoseconds since 1970, each part clamped to what a calendar has."""
+    """MS-DOS date and time (APPNOTE 4.4.6) as nanoseconds since 1970, each part clamped to what a calendar has.
+    Remembered: 2.8 us, asked for every dentry, and an archive has few distinct ones."""
     year, month, day = 1980 + (date >> 9), date >> 5 & 15, date & 31
     try:
         days = Date(year, month, day).toordinal()

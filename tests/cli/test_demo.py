@@ -134,7 +134,7 @@ def test_a_signal_ends_it(demo: Callable[..., Demo], home: Path, number: signal.
     running = demo()
     place = running.place()
     assert sorted(os.listdir(place)) == ["browserbase", "dari", "kaizen"]
-    assert all(command in running.said for command, _ in TRIES)
+    assert all(command.format(mountfs="mountfs") in running.said for command, _ in TRIES)
     assert all(session in running.said for session in os.listdir(f"{place}/dari"))
     assert "\x1b" not in running.said
     assert Path(place, "dari/sess_research/notes/to do, maybe.txt").read_bytes() == b"1. ask\n2. wait\n"
@@ -147,9 +147,9 @@ def test_what_it_says_to_try_works(demo: Callable[..., Demo], home: Path, tmp_pa
     """Each command that should succeed does, typed as it stands there, and takes no long time."""
     place = demo().place()
     for command, _ in TRIES:
-        if "kz_big" in command or "kz_building" in command or "sess_gone" in command:
+        if "kz_big" in command or "kz_building" in command or command.startswith("ls dari/sess_gone"):
             continue
-        typed = command.replace("/tmp", str(tmp_path))
+        typed = command.replace("/tmp", str(tmp_path)).format(mountfs=Path(sys.executable).with_name("mountfs"))
         done = subprocess.run(typed, shell=True, cwd=place, capture_output=True, text=True, timeout=ENDS, check=False)
         assert (done.returncode, done.stderr) == (0, ""), command
         assert done.stdout or command.startswith("cp")

@@ -21,25 +21,36 @@ def restored() -> object:
 @pytest.mark.parametrize("number", SIGNALS)
 def test_the_first_signal_ends_and_the_next_do_not(number: signal.Signals) -> None:
     """It raises KeyboardInterrupt; those that come while things are taken down change nothing."""
-    cleaned = False
-    with pytest.raises(KeyboardInterrupt), Ending().heeded():
-        try:
-            signal.raise_signal(number)
-        finally:
-            for each in SIGNALS:
-                signal.raise_signal(each)
-            cleaned = True
-    assert cleaned
+    steps: list[str] = []
+
+    def work() -> None:
+        with Ending().heeded():
+            try:
+                signal.raise_signal(number)
+            finally:
+                for each in SIGNALS:
+                    signal.raise_signal(each)
+                steps.append("cleaned")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert steps == ["cleaned"]
 
 
 def test_a_held_signal_comes_late() -> None:
     """What is inside is finished first."""
-    finished = False
-    ending = Ending()
-    with pytest.raises(KeyboardInterrupt), ending.heeded(), ending.held():
-        signal.raise_signal(signal.SIGTERM)
-        finished = True
-    assert finished
+    steps: list[str] = []
+
+    def work(ending: Ending) -> None:
+        with ending.heeded():
+            with ending.held():
+                signal.raise_signal(signal.SIGTERM)
+                steps.append("finished")
+            steps.append("went on")
+
+    with pytest.raises(KeyboardInterrupt):
+        work(Ending())
+    assert steps == ["finished"]
 
 
 def test_no_signal_at_all(restored: dict[signal.Signals, object]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -19,6 +20,14 @@ from mountfs.cli.status import Told, look
 from mountfs.cli.table import mount_at
 
 RESEARCH = "dari/sess_research"
+
+
+def drawn(told: list[Told]) -> str:
+    """The page as a terminal of 200 columns without colours shows it."""
+    console = tables.Console(width=200, file=io.StringIO())
+    with console.capture() as capture:
+        console.print(tables.page(told, show_all=True))
+    return capture.get()
 
 
 @pytest.fixture
@@ -39,6 +48,7 @@ def test_nothing_is_mounted(run: Run, alone: None) -> None:
 def test_what_is_shown(run: Run, mounted: Path) -> None:
     """A person sees providers, sessions, cache and reads; a program gets the same as JSON."""
     (mounted / RESEARCH / "README.md").read_bytes()
+    assert "sess_gone" in os.listdir(mounted / "dari")
     assert not (mounted / "dari/sess_gone/x").exists()
     told = run("status", str(mounted))
     assert told.status == 0, told.err
@@ -111,11 +121,7 @@ def test_watching(mounted: Path) -> None:
     (told,) = look(str(mounted))
     assert told.answer is not None
     told.answer["transfers"] = [{"session": RESEARCH, "what": "archive", "bytes": 1 << 20, "total": 4 << 20}]
-    console = tables.Console(width=120, record=True, file=open(os.devnull, "w"))
-    with console.capture() as capture:
-        console.print(tables.page([told], show_all=False))
-    assert "1.0 MiB of 4.0 MiB" in capture.get()
-    console.file.close()
+    assert "1.0 MiB of 4.0 MiB" in drawn([told])
 
 
 def test_names_of_a_service_do_not_move_the_cursor(mounted: Path) -> None:
@@ -124,16 +130,14 @@ def test_names_of_a_service_do_not_move_the_cursor(mounted: Path) -> None:
     assert told.answer is not None
     told.answer["providers"][0]["last_error"] = "\x1b[2Jgone"
     told.answer["providers"][0]["last_error_at"] = None
-    console = tables.Console(width=200, file=open(os.devnull, "w"))
-    with console.capture() as capture:
-        console.print(tables.page([Told("x", 1, told.answer)], show_all=True))
-    assert "\x1b" not in capture.get()
-    assert "?[2Jgone" in capture.get()
-    console.file.close()
+    shown = drawn([Told("x", 1, told.answer)])
+    assert "\x1b" not in shown
+    assert "?[2Jgone" in shown
 
 
 def test_why(run: Run, mounted: Path) -> None:
     """A path that failed tells what the service answered, when, for whom, and what to do."""
+    os.listdir(mounted / "dari")
     with pytest.raises(FileNotFoundError):
         (mounted / "dari/sess_gone/x").read_bytes()
     told = run("why", str(mounted / "dari/sess_gone"))

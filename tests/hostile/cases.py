@@ -462,7 +462,7 @@ STRUCTURE = [
             replace(B, offset=10**6),
             Part("far", b"x", offset=2**32 - 2),
             Part("farther", b"x", offset=SENTINEL, extra=zip64(2**64 - 1)),
-            Part("huge", b"x", size=SENTINEL, compressed_size=SENTINEL, extra=zip64(2**63 - 1, 2**63 - 1)),
+            Part("huge", b"x", size=SENTINEL, compressed_size=SENTINEL, extra=zip64(2**64 - 1, 2**64 - 1)),
         ),
         shown(
             {

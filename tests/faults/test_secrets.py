@@ -1,0 +1,216 @@
+"""Secrets: a recognisable key, signed URL and session JSON are planted, every way to fail is gone through at DEBUG, and then
+nothing of them is in the log, the answers of the control socket, the cache, the errors' texts or the process's arguments.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from drives import PROVIDERS, Drive, World, id_of, zip_of
+from mounts import Daemon, needs_fuse
+
+from mountfs.control import ask, socket_path
+from mountfs.demo import steps
+from mountfs.demo.faults import Mode, Proxy
+from mountfs.demo.wire import Step
+from mountfs.errors import MountfsError
+
+NOISE = os.urandom(5 << 20)
+PLANTED = ("PLANTED", "CONNECTSECRET", "SELENIUMSECRET", "SIGNINGSECRET", "LIVEVIEWSECRET", "X-Amz-Signature", "nonce=")
+"""Words of which every secret here holds one."""
+KEYS = {"kaizen": "kz-PLANTED-key", "dari": "dari-PLANTED-key", "browserbase": "bb-PLANTED-key"}
+
+WAYS: dict[str, Step | Mode] = {
+    "401 that echoes the key": steps.Answer(401, {"error": "kz-PLANTED-key dari-PLANTED-key bb-PLANTED-key"}),
+    "400 that echoes the URL": steps.Answer(400, {"detail": "GET https://store.example/PLANTED/a.zip?sig=PLANTED"}),
+    "400 of a store": steps.Answer(
+        400, "<Error><Code>X</Code><ArgumentValue>Bearer kz-PLANTED-key</ArgumentValue></Error>"
+    ),
+    "403": steps.Answer(403, {"message": "token bb-PLANTED-key"}),
+    "404": steps.Answer(404),
+    "409": steps.Answer(409, {"detail": "wait for dari-PLANTED-key"}),
+    "429": steps.Answer(429, {"error": "kz-PLANTED-key"}, {"retry-after": "60"}),
+    "500": steps.Answer(500, {"error": "at https://PLANTED.example/PLANTED?q=PLANTED"}),
+    "web page": steps.Answer(200, "<html>PLANTED</html>"),
+    "broken JSON": steps.Answer(200, '{"downloadUrl": "https://PLANTED'),
+    "URL that is none": steps.Answer(200, {"downloadUrl": "http://[PLANTED/x?sig=PLANTED"}),
+    "URL that leads nowhere": steps.Answer(200, {"downloadUrl": "http://127.0.0.1:9/PLANTED?sig=PLANTED"}),
+    "ftp URL": steps.Answer(200, {"downloadUrl": "ftp://PLANTED@127.0.0.1/PLANTED"}),
+    "redirect": steps.Redirect("http://127.0.0.1:9/PLANTED?sig=PLANTED"),
+    "redirect to no URL": steps.Redirect("http://[PLANTED"),
+    "redirect loop": steps.Redirect(),
+    "reset": steps.Reset(None),
+    "cut": steps.Reset(30),
+    "refused": Mode.REFUSE,
+    "hangs up": Mode.HANG_UP,
+}
+
+
+@pytest.fixture
+def planted(world: World) -> Iterator[World]:
+    """Services whose keys can be recognised, behind proxies; Browserbase's zips lie at another origin."""
+    world.fakes.browserbase.redirect = True
+    for provider, key in KEYS.items():
+        world.fake(provider).key = key
+    world.set("network", deadline="5s", lookup_timeout="5s", retries=1)
+    world.set("freshness", failing="0s", refused="0s", absent="0s", pending="0s", listing="0s", live="0s", empty="0s")
+    world.set("providers.kaizen", list=True)
+    yield world
+
+
+def secrets_in(text: str) -> list[str]:
+    """The planted words that are in a text."""
+    return [word for word in PLANTED if word in text]
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> str:
+    """Everything in the log, tracebacks included."""
+    formatter = logging.Formatter("%(name)s %(message)s")
+    return "\n".join(formatter.format(record) for record in caplog.records)
+
+
+def chain(error: BaseException) -> str:
+    """All an error says, and its causes."""
+    told: list[str] = []
+    at: BaseException | None = error
+    while at is not None:
+        told += [str(at), repr(at)]
+        at = at.__cause__ or at.__context__
+    return "\n".join(told)
+
+
+def cached(world: World) -> str:
+    """Everything the cache directory holds, names and contents."""
+    files = [path for path in world.cache.rglob("*") if path.is_file()]
+    return "\n".join(f"{path}\n{path.read_bytes().decode('latin-1')}" for path in files)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("place", ["api", "host"])
+def test_every_way_to_fail(planted: World, caplog: pytest.LogCaptureFixture, way: str, place: str) -> None:
+    """Whatever fails, wherever: no secret is told, and no other origin sees a provider's header."""
+    caplog.set_level(logging.DEBUG)
+    world = planted
+    with ExitStack() as stack:
+        proxies = {name: stack.enter_context(Proxy(world.fake(name).url)) for name in PROVIDERS}
+        host = stack.enter_context(Proxy(world.fakes.store.url))
+        world.fakes.store.public_url = host.url
+        for name, proxy in proxies.items():
+            world.set(f"providers.{name}", base_url=proxy.url)
+            world.session(name, zip_of({"big.bin": NOISE, "a.txt": b"alpha"}, stored=True))
+        failing = [host] if place == "host" else list(proxies.values())
+        said: list[str] = []
+
+        async def main(drive: Drive) -> None:
+            await everything(drive, said)
+            for proxy in failing:
+                inject(proxy, WAYS[way])
+            await everything(drive, said)
+            for provider in drive.fs.providers:
+                provider.forget()
+            await everything(drive, said)
+            said.extend(str(sessions.around.provider.statistics()) for sessions in drive.fs.providers)
+            said.extend(
+                str(event) for sessions in drive.fs.providers for event in drive.fs.waiting.events(sessions.name)
+            )
+            said.extend(repr(sessions.around.provider) for sessions in drive.fs.providers)
+
+        world.run(main)
+        assert secrets_in(logged(caplog)) == []
+        assert secrets_in("\n".join(said)) == []
+        assert secrets_in(cached(world)) == []
+        for record in host.requests:
+            assert not {"authorization", "x-bb-api-key", "cookie"} & set(record.headers)
+            assert secrets_in(" ".join(f"{name}: {value}" for name, value in record.headers.items())) == []
+
+
+def inject(proxy: Proxy, way: Step | Mode) -> None:
+    if isinstance(way, Mode):
+        proxy.mode = way
+    else:
+        proxy.inject(way, times=None)
+
+
+async def everything(drive: Drive, said: list[str]) -> None:
+    """Every operation on every provider; what errors say is kept."""
+    for provider in PROVIDERS:
+        session = f"{provider}/{id_of(provider)}"
+        for asking in (
+            drive.ls(provider),
+            drive.stat(f"{provider}/{id_of(provider, 9)}"),
+            drive.ls(session),
+            drive.cat(f"{session}/a.txt"),
+            drive.cat(f"{session}/big.bin"),
+        ):
+            try:
+                await asking
+            except MountfsError as exc:
+                said.append(chain(exc))
+
+
+@pytest.fixture
+def mount(planted: World, tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
+    with ExitStack() as stack:
+
+        def mounted(*words: str) -> Daemon:
+            planted.config()
+            return stack.enter_context(Daemon(tmp_path / "config.toml", tmp_path / "drive", *words))
+
+        yield mounted
+
+
+def everything_told(daemon: Daemon) -> str:
+    """What the control socket tells of all there is."""
+    path = socket_path(str(daemon.place.parent / "drive.home" / "run" / "mountfs"), str(daemon.place))
+    if not os.path.exists(path):
+        (path,) = map(str, (daemon.place.parent / "drive.home" / "run").rglob("*.sock"))
+    told: list[Any] = [*ask(path, "status")]
+    for provider in PROVIDERS:
+        for where in (provider, f"{provider}/{id_of(provider)}", f"{provider}/{id_of(provider)}/a.txt"):
+            told += ask(path, "why", {"path": where})
+            try:
+                told += ask(path, "refresh", {"paths": [where]})
+                told += ask(path, "fetch", {"path": where})
+            except MountfsError as exc:
+                told.append(chain(exc))
+    return repr(told)
+
+
+@pytest.mark.mount
+@pytest.mark.parametrize(
+    "step", [steps.Answer(401, {"error": "bb-PLANTED-key kz-PLANTED-key dari-PLANTED-key"}), steps.Reset(30)]
+)
+def test_through_a_mount(planted: World, mount: Callable[..., Daemon], step: Step) -> None:
+    """The daemon's own log at DEBUG, ``status``, ``why``, ``refresh`` and ``fetch``, extended attributes and the process's
+    arguments and environment: none of them holds a secret."""
+    world = planted
+    for provider in PROVIDERS:
+        world.session(provider, zip_of({"big.bin": NOISE, "a.txt": b"alpha"}, stored=True))
+    daemon = mount("--log-level", "debug")
+    for provider in PROVIDERS:
+        session = daemon.place / provider / id_of(provider)
+        assert (session / "a.txt").read_bytes() == b"alpha"
+    for fake in world.fakes.all:
+        fake.inject(step, times=None)
+    told = everything_told(daemon)
+    for provider in PROVIDERS:
+        for path in (daemon.place / provider, daemon.place / provider / id_of(provider), daemon.place / provider / "x"):
+            try:
+                os.listdir(path)
+                told += repr(os.listxattr(path))
+            except OSError as exc:
+                told += str(exc)
+    told += everything_told(daemon)
+    assert "INFO" in daemon.logged()
+    assert secrets_in(daemon.logged()) == []
+    assert secrets_in(told) == []
+    assert secrets_in(cached(world)) == []
+    for file in ("cmdline", "environ"):
+        assert secrets_in(Path(f"/proc/{daemon.pid}/{file}").read_bytes().decode("latin-1")) == []
+    assert world.fakes.store.leaks() == []

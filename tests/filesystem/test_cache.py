@@ -1,0 +1,164 @@
+"""The disk cache under a file system: its bound holds whatever was looked at, nothing in use goes, and deleting it at any
+moment loses nothing but time."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+import trio
+from drives import Drive, World, zip_of
+
+from mountfs.demo.fake import Fake
+
+MIB = 1 << 20
+
+
+def disk_use(place: Path) -> int:
+    """Bytes below a directory, as ``du`` counts them."""
+    total = 0
+    for where, _, names in os.walk(place):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(where, name)).st_blocks * 512
+            except FileNotFoundError:
+                continue
+    return total
+
+
+async def comes_down(place: Path, bound: int, seconds: float = 10.0) -> int:
+    """Waits until the cache is within its bound; how large it is then."""
+    until = time.monotonic() + seconds
+    while (use := disk_use(place)) > bound and time.monotonic() < until:
+        await trio.sleep(0.05)
+    return use
+
+
+@pytest.fixture(params=["kaizen", "dari"], ids=["ranges", "whole"])
+def sessions(request: pytest.FixtureRequest, world: World) -> tuple[Fake, list[bytes]]:
+    """Eight sessions of 3 MiB, in a cache of 10 MiB."""
+    contents = [os.urandom(3 * MIB) for _ in range(8)]
+    for number, content in enumerate(contents):
+        world.session(request.param, zip_of({"noise": content, "a.txt": b"%d" % number}, stored=True), number=number)
+    world.set("cache", dir=str(world.cache), max_size="10MiB", min_free="0", memory="0")
+    return world.fake(request.param), contents
+
+
+def test_bound_holds_over_many_sessions(world: World, sessions: tuple[Fake, list[bytes]]) -> None:
+    """After more sessions were read than the cache may hold, it is within its bound, and all of them read right again."""
+    fake, contents = sessions
+
+    async def main(drive: Drive) -> None:
+        for _ in range(2):
+            for number, content in enumerate(contents):
+                assert await drive.cat(f"{fake.name}/s_{number}/noise") == content
+                assert await drive.cat(f"{fake.name}/s_{number}/a.txt") == b"%d" % number
+        assert await comes_down(world.cache, 10 * MIB) <= 10 * MIB
+
+    world.run(main)
+
+
+def test_least_recently_used_goes_first(world: World, sessions: tuple[Fake, list[bytes]]) -> None:
+    """What was read last is still there without a request; what was read first is fetched again."""
+    fake, contents = sessions
+
+    async def main(drive: Drive) -> None:
+        for number in range(8):
+            await drive.cat(f"{fake.name}/s_{number}/noise")
+        await comes_down(world.cache, 10 * MIB)
+        drive.asked()
+        assert await drive.cat(f"{fake.name}/s_7/noise") == contents[7]
+        assert drive.asked() == []
+        assert await drive.cat(f"{fake.name}/s_0/noise") == contents[0]
+        assert drive.asked() != []
+
+    world.run(main)
+
+
+def test_open_files_are_kept(world: World, sessions: tuple[Fake, list[bytes]]) -> None:
+    """An open file reads on, without a request, while the cache is turned over."""
+    fake, contents = sessions
+
+    async def main(drive: Drive) -> None:
+        async with drive.file(f"{fake.name}/s_0/noise") as handle:
+            assert await handle.read_all() == contents[0]
+            for number in range(1, 8):
+                await drive.cat(f"{fake.name}/s_{number}/noise")
+            await comes_down(world.cache, 10 * MIB)
+            drive.asked()
+            assert await handle.read_all() == contents[0]
+            assert drive.asked() == []
+
+    world.run(main)
+
+
+def test_deleting_the_cache_loses_only_time(world: World, sessions: tuple[Fake, list[bytes]]) -> None:
+    """The directory is deleted under a running file system: what is open reads on, everything else is there again."""
+    fake, contents = sessions
+
+    async def main(drive: Drive) -> None:
+        async with drive.file(f"{fake.name}/s_0/noise") as handle:
+            assert await handle.read(0) == contents[0][: 128 << 10]
+            shutil.rmtree(world.cache)
+            assert await handle.read_all() == contents[0]
+        for number, content in enumerate(contents):
+            assert await drive.cat(f"{fake.name}/s_{number}/noise") == content
+        shutil.rmtree(world.cache, ignore_errors=True)
+        for number, content in enumerate(contents):
+            assert await drive.cat(f"{fake.name}/s_{number}/noise") == content
+
+    world.run(main)
+
+
+def test_descriptors_do_not_pile_up(world: World) -> None:
+    """Looking into hundreds of sessions leaves no more than a bounded number of files open."""
+    for number in range(300):
+        world.session("dari", number=number)
+
+    async def main(drive: Drive) -> None:
+        for number in range(300):
+            await drive.cat(f"dari/s_{number}/a.txt")
+        await trio.sleep(0)
+        assert len(os.listdir("/proc/self/fd")) < 1000
+
+    world.run(main)
+
+
+def test_nothing_secret_is_kept(world: World) -> None:
+    """No key and no signed URL is written into the cache, and nobody else may look into it."""
+    for provider in ("kaizen", "dari", "browserbase"):
+        world.session(provider)
+
+    async def main(drive: Drive) -> None:
+        for provider in ("kaizen", "dari", "browserbase"):
+            for name in await drive.ls(provider):
+                await drive.tree(f"{provider}/{name}")
+
+    world.run(main)
+    for where, _, names in os.walk(world.cache):
+        assert os.stat(where).st_mode & 0o077 == 0
+        for name in names:
+            path = Path(where, name)
+            assert path.stat().st_mode & 0o077 == 0
+            data = path.read_bytes()
+            for secret in (b"Signature", b"SECRET", *(fake.key.encode() for fake in world.fakes.services)):
+                assert secret not in data
+
+
+def test_accounts_are_apart(world: World) -> None:
+    """Another key sees nothing of what the first one's account has in the cache."""
+    world.session("dari", zip_of({"mine.txt": b"mine"}))
+
+    async def first(drive: Drive) -> None:
+        assert await drive.ls("dari/s_1") == ["mine.txt"]
+
+    world.run(first)
+    world.wrong_key("dari")
+
+    async def second(drive: Drive) -> None:
+        assert await drive.error(drive.ls("dari/s_1")) == "EKEYREJECTED"
+
+    world.run(second)
