@@ -37,7 +37,7 @@ def tune(device: int) -> dict[str, str]:
                 state[knob] = file.read().strip()
         except OSError:
             state[knob] = "unknown"
-    if state["max_background"] == "unknown" and os.geteuid() == 0:
+    if state.get("max_background") == "unknown" and os.geteuid() == 0:
         state |= _tune_apart(os.minor(device))
     return state
 

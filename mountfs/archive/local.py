@@ -40,6 +40,7 @@ class Local:
         self._held_size = 0
         self._disk_work = 0
         self._closing = False
+        self._refused = False
 
     async def on_disk(self, call: Callable[[*Ts], T], *args: *Ts) -> T:
         """``call`` in a thread; the local file stays open until it is done, whoever lets it go meanwhile: the number of
@@ -102,7 +103,11 @@ class Local:
         except CacheFull as exc:
             if not self._make_room() or not await self._written(start, data):
                 self._hold(start, data)
-                log.warning("%s: the cache cannot keep what is read: %s", self.label, exc)
+                if not self._refused:  # one line, however many writes it is
+                    self._refused = True
+                    log.warning("%s: the cache cannot keep what is read: %s", self.label, exc)
+                return
+        self._refused = False
 
     async def _written(self, start: int, data: bytes) -> bool:
         try:

@@ -5,7 +5,8 @@ open /dev/fuse with FDSTORE=1 and ends, systemd passes it to the next process of
 of the store at once: were it still there when the daemon dies, the connection would stay open with nobody to answer,
 and every program inside the mount would hang instead of getting ENOTCONN.
 
-Concurrency: blocking, but a datagram to a local socket; only ``barrier`` waits, under a deadline.
+Concurrency: blocking, but a datagram to a local socket, which waits only while its queue is full, and then not long;
+``barrier`` waits, under a deadline.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ FUSE_NAME = "mountfs-fuse"
 """The name of the FUSE descriptor in systemd's store (FDNAME=)."""
 FIRST_DESCRIPTOR = 3
 """SD_LISTEN_FDS_START."""
+TELL_TIMEOUT = 1.0
+"""Seconds; a lost WATCHDOG=1 is followed by another."""
 BARRIER_TIMEOUT = 5.0
 """Seconds; systemd answers at once unless it is being reloaded."""
 
@@ -41,6 +44,7 @@ class Notifier:
         address = "\0" + self.address[1:] if self.address.startswith("@") else self.address
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+                channel.settimeout(TELL_TIMEOUT)
                 channel.connect(address)
                 socket.send_fds(channel, ["\n".join(assignments).encode()], list(descriptors))
         except OSError:

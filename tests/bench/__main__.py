@@ -21,10 +21,10 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from tests.bench import report, workloads
-from tests.bench.measure import Bench, Sample, Server, load, write
-from tests.bench.tools import LOCAL, REMOTE, Tool
-from tests.bench.workloads import Network, Scenario
+from . import report, workloads
+from .measure import Bench, Sample, Server, load, write
+from .tools import LOCAL, REMOTE, Tool
+from .workloads import Network, Scenario
 
 NOT_MEASURED = ["rclone's archive backend: needs rclone 1.72 or newer, which Debian 12 does not have"]
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from tests.bench.results import Cell, Results
-from tests.bench.tools import OURS
+from .results import Cell, Results
+from .tools import OURS
 
 Judge = Callable[[Results], "Outcome | None"]
 

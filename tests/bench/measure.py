@@ -22,10 +22,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tests.bench import archives
-from tests.bench.archives import Archive
-from tests.bench.tools import OURS, Scene, Shown, Tool, ToolFailed, mountfs_at, read_all, search_path
-from tests.bench.workloads import CLIENT, Network, Scenario, Step
+from . import archives
+from .archives import Archive
+from .tools import OURS, Scene, Shown, Tool, ToolFailed, mountfs_at, read_all, search_path
+from .workloads import CLIENT, Network, Scenario, Step
 
 HERE = Path(__file__).parent
 
@@ -74,7 +74,7 @@ class Server:
 
     def close(self) -> None:
         self._process.terminate()
-        self._process.wait()
+        self._process.communicate()
 
 
 @dataclass

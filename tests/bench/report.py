@@ -10,10 +10,10 @@ import platform
 import subprocess
 from importlib import metadata
 
-from tests.bench.aims import AIMS
-from tests.bench.measure import Sample
-from tests.bench.results import Cell, Results
-from tests.bench.tools import LOCAL, OURS, REMOTE, Tool, search_path
+from .aims import AIMS
+from .measure import Sample
+from .results import Cell, Results
+from .tools import LOCAL, OURS, REMOTE, Tool, search_path
 
 # -- tables ----------------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tests.bench.measure import Sample
+from .measure import Sample
 
 Key = tuple[str, str, str, str]
 """part, scenario, network, step"""

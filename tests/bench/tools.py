@@ -26,7 +26,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.bench.archives import Archive, extracted
+from .archives import Archive, extracted
 
 READY = 120.0
 """Seconds a daemon may take until it is mounted."""

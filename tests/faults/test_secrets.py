@@ -21,7 +21,7 @@ from mountfs.demo.faults import Mode, Proxy
 from mountfs.demo.wire import Step
 from mountfs.errors import MountfsError
 
-NOISE = os.urandom(5 << 20)
+NOISE = os.urandom(3 << 19)
 PLANTED = ("PLANTED", "CONNECTSECRET", "SELENIUMSECRET", "SIGNINGSECRET", "LIVEVIEWSECRET", "X-Amz-Signature", "nonce=")
 """Words of which every secret here holds one."""
 KEYS = {"kaizen": "kz-PLANTED-key", "dari": "dari-PLANTED-key", "browserbase": "bb-PLANTED-key"}
@@ -58,7 +58,7 @@ def planted(world: World) -> Iterator[World]:
     world.fakes.browserbase.redirect = True
     for provider, key in KEYS.items():
         world.fake(provider).key = key
-    world.set("network", deadline="5s", lookup_timeout="5s", retries=1)
+    world.set("network", deadline="5s", lookup_timeout="5s", retries=0)
     world.set("freshness", failing="0s", refused="0s", absent="0s", pending="0s", listing="0s", live="0s", empty="0s")
     world.set("providers.kaizen", list=True)
     yield world

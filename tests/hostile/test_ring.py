@@ -13,11 +13,12 @@ from zips import Part, archive
 from mountfs.archive.pump import CHECKPOINT, CHECKPOINTS, InflatePump
 from mountfs.content import RING, Progressive, Pump, Ring
 from mountfs.demo.fake import FakeFile
-from mountfs.errors import CacheFull, MemberDamaged, MountfsError
+from mountfs.errors import CacheError, CacheFull, MemberDamaged, MountfsError
 from mountfs.model import Kind, Member, MemberPath
 
 MIB = 1 << 20
 BLOCK = 16 << 10
+STEP = 256 << 10
 SIZE = 40 * MIB
 
 
@@ -132,7 +133,7 @@ def test_per_file_api(world: World) -> None:
 
 
 class Counting(Pump):
-    """Makes the member of ``place`` a block at a time. ``bad``: its check fails."""
+    """Makes the member of ``place`` a step at a time. ``bad``: its check fails."""
 
     def __init__(self, size: int, *, bad: bool = False) -> None:
         self._size = size
@@ -146,7 +147,7 @@ class Counting(Pump):
             if self._bad:
                 raise MemberDamaged("bad")
             return True
-        data = place(self.at, min(BLOCK, self._size - self.at))
+        data = place(self.at, min(STEP, self._size - self.at))
         await trio.to_thread.run_sync(emit, data)
         self.at += len(data)
         self.made += len(data)
@@ -176,6 +177,8 @@ class Filling:
         return None
 
     def read(self, offset: int, size: int) -> bytes:
+        if offset + size > len(self._data):
+            raise CacheError("gone")
         return self._data[offset : offset + size]
 
     def finish(self) -> None:
@@ -228,8 +231,8 @@ def test_a_cancelled_turn_strands_nobody() -> None:
 
     async def main(make: Callable[..., Progressive]) -> None:
         shared = make(Counting(size), size, Ring())
-        await shared.read(size - READ - BLOCK, READ)
-        for _ in range(20):
+        await shared.read(size - READ - 4096, READ)
+        for _ in range(5):
             async with trio.open_nursery() as nursery:
                 with trio.move_on_after(0):
                     await shared.read(0, READ)

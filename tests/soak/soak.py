@@ -31,6 +31,7 @@ from mountfs.demo.wire import Ask, Cut, Reply, Step
 LATENCY = 0.005
 MUTATE_EVERY = 0.5
 SAMPLE_EVERY = 2.0
+KEPT_LOG = Path(tempfile.gettempdir()) / "mountfs-soak.log"
 
 
 class Sometimes(Step):
@@ -90,7 +91,8 @@ class Result:
     """(seconds since the start, resident bytes, open files) of the daemon."""
     faults: int = 0
     requests: int = 0
-    log_errors: int = 0
+    wrong_at: str = ""
+    """Where the daemon's log is kept, if anything needs an explanation."""
 
     def lines(self) -> list[str]:
         """As a report."""
@@ -105,7 +107,7 @@ class Result:
             )
         step = max(1, len(self.samples) // 8)
         told += [f"at {at:5.0f} s: RSS {rss >> 20} MiB, {files} open files" for at, rss, files in self.samples[::step]]
-        return told + self.unexplained[:10] + self.wrong[:10]
+        return [*told, *self.unexplained[:10], *self.wrong[:10], self.wrong_at]
 
 
 def _at(row: list[float], part: float) -> float:
@@ -285,6 +287,9 @@ def run(seconds: float, *, workers: int = 64, sessions: int = 200, rate: float =
             soak(daemon, model, result, seconds, workers, seed)
             for fake in fakes.all:
                 fake.script.clear()
+            if result.unexplained or result.wrong:
+                KEPT_LOG.write_text(daemon.logged())
+                result.wrong_at = str(KEPT_LOG)
             if daemon.logged().count("Traceback"):
                 result.unexplained.append("a traceback in the daemon's log: " + _traceback(daemon.logged()))
         result.faults = sum(fault.made for fault in faults)

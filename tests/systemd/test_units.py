@@ -18,12 +18,15 @@ UNITS = Path(__file__).parents[2] / "systemd"
 ANALYZE = shutil.which("systemd-analyze")
 needs_analyze = pytest.mark.skipif(ANALYZE is None, reason="needs systemd-analyze (apt-get install systemd)")
 
+# fmt: off
 NAMESPACES = {
-    "BindPaths", "BindReadOnlyPaths", "DynamicUser", "InaccessiblePaths", "MountFlags", "NoNewPrivileges", "PrivateDevices",
-    "PrivateMounts", "PrivateTmp", "PrivateUsers", "ProtectClock", "ProtectControlGroups", "ProtectHome",
-    "ProtectHostname", "ProtectKernelLogs", "ProtectKernelModules", "ProtectKernelTunables", "ProtectProc", "ProtectSystem",
-    "ReadOnlyPaths", "ReadWritePaths", "RestrictSUIDSGID", "SystemCallFilter", "TemporaryFileSystem",
-}  # fmt: skip
+    "BindPaths", "BindReadOnlyPaths", "DynamicUser", "InaccessiblePaths", "MountFlags", "NoNewPrivileges",
+    "PrivateDevices", "PrivateMounts", "PrivateTmp", "PrivateUsers", "ProtectClock", "ProtectControlGroups",
+    "ProtectHome", "ProtectHostname", "ProtectKernelLogs", "ProtectKernelModules", "ProtectKernelTunables",
+    "ProtectProc", "ProtectSystem", "ReadOnlyPaths", "ReadWritePaths", "RestrictSUIDSGID", "SystemCallFilter",
+    "TemporaryFileSystem",
+}
+# fmt: on
 """What makes a mount namespace, or implies NoNewPrivileges= in a user's manager (systemd.exec(5))."""
 
 

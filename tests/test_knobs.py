@@ -1,0 +1,32 @@
+"""The kernel's settings of a mount, as far as they are refused."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mountfs import knobs
+
+CODE = """
+from mountfs.knobs import KNOBS, tune
+KNOBS.clear()
+KNOBS["adjust"] = ("/proc/self/oom_score_adj", 4096)
+print(tune(0)["adjust"])
+"""
+
+
+def test_less_is_tried_where_more_is_refused() -> None:
+    """An ordinary user may raise max_background up to a bound that depends on memory; beyond it is EINVAL, as for this
+    other file of the kernel's, which takes up to 1000."""
+    assert subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True).stdout == "512\n"
+
+
+def test_places_are_those_of_the_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A setting that is not there is told as unknown, and is no error."""
+    (tmp_path / "0:61").write_text("128\n")
+    places = {"there": (f"{tmp_path}/{{major}}:{{minor}}", 1024), "absent": (f"{tmp_path}/{{minor}}/x", 1024)}
+    monkeypatch.setattr(knobs, "KNOBS", places)
+    assert knobs.tune(61) == {"there": "1024", "absent": "unknown"}
