@@ -23,7 +23,7 @@ from typing import Any
 
 import trio
 
-from mountfs.archive.transfers import Patience
+from mountfs.archive.transfer import Patience
 from mountfs.caches import Flights
 from mountfs.content import SMALL, FileReader, InMemory, Progressive, Pump, Reader, Shared, open_sink
 from mountfs.errors import CacheError, DeadlineExceeded, MemberDamaged, MountfsError, ServiceFailed, SnapshotLost

@@ -5,6 +5,7 @@ how much to fetch when something is needed, pure.
 """
 
 from mountfs.archive.members import ZipContent
-from mountfs.archive.transfers import Archive, Patience
+from mountfs.archive.transfer import Patience
+from mountfs.archive.transfers import Archive
 
 __all__ = ["Archive", "Patience", "ZipContent"]

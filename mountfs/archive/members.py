@@ -22,6 +22,7 @@ import trio
 
 from mountfs.archive import window
 from mountfs.archive.pump import STEP, InflatePump, tell_trailing
+from mountfs.archive.readers import Deferred, Stored
 from mountfs.archive.transfers import Archive
 from mountfs.caches import Flights
 from mountfs.content import SMALL, FileReader, InMemory, Progressive, Reader, Ring, Shared, open_sink
@@ -368,7 +369,7 @@ class ZipContent:
             await self._note_checked(index)
 
     async def _note_checked(self, index: int) -> None:
-        """Keeps it over restarts that a large stored member passed: checking 1 GiB again costs every opener a second."""
+        """Keeps it over restarts that a large stored member passed: checking 1 GiB again costs a second."""
         kept = self.archive.kept
         known = {*kept.facts.get(CHECKED, ()), index}
         if len(known) <= MOST_CHECKED:
@@ -381,70 +382,3 @@ class ZipContent:
             shared.close()
         self._progressive.clear()
         self.archive.close()
-
-
-class Deferred(Reader):
-    """A small member that passed its check before and whose bytes are here: inflated when it is read, if it ever is.
-    Most opens of a file the kernel has in its page cache are not followed by a read."""
-
-    def __init__(self, content: ZipContent, index: int, size: int) -> None:
-        self.size = size
-        self._content = content
-        self._index = index
-        self._data: bytes | None = None
-
-    def peek(self, offset: int, size: int) -> bytes | memoryview | None:
-        return memoryview(self._data)[offset : offset + size] if self._data is not None else None
-
-    async def read(self, offset: int, size: int) -> bytes | memoryview:
-        if self._data is None:
-            self._data = await self._content.small(self._index)
-        return memoryview(self._data)[offset : offset + size]
-
-
-class Stored(Reader):
-    """A large stored member, straight from the archive's local file."""
-
-    def __init__(self, content: ZipContent, index: int, member: Member, data: Span) -> None:
-        self.size = member.size
-        self._content = content
-        self._archive = content.archive
-        self._index = index
-        self._member = member
-        self._data = data
-        self._stream = window.Stream()
-        self._archive.retain()
-        self._whole = content.check_when_whole(index, member, data)
-
-    def _span(self, offset: int, size: int) -> Span:
-        return Span(self._data.start + offset, self._data.start + offset + size)
-
-    def peek(self, offset: int, size: int) -> bytes | memoryview | None:
-        self._content.raise_dead(self._index)
-        need = self._span(offset, size)
-        data = self._archive.peek(need)
-        if data is not None and not self._whole:
-            self._forward(need)
-        return data
-
-    async def read(self, offset: int, size: int) -> bytes | memoryview:
-        self._content.raise_dead(self._index)
-        need = self._span(offset, size)
-        ahead, parallel = self._ahead(need)
-        await self._archive.ensure(need, ahead=ahead, parallel=parallel)
-        self._whole = self._content.check_when_whole(self._index, self._member, self._data)
-        return await self._archive.read(need)
-
-    def _ahead(self, need: Span) -> tuple[int, int]:
-        ahead = min(self._stream.step(need), self._data.stop - need.stop)
-        return ahead, self._archive.parallel_for(self._stream)
-
-    def _forward(self, need: Span) -> None:
-        """What was read is here; what comes next should be on its way."""
-        ahead, parallel = self._ahead(need)
-        if ahead:
-            self._archive.run_ahead(need, ahead, parallel)
-        self._whole = self._content.check_when_whole(self._index, self._member, self._data)
-
-    def release(self) -> None:
-        self._archive.let_go()

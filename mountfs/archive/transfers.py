@@ -23,12 +23,12 @@ import logging
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 import trio
 
 from mountfs.archive import window
 from mountfs.archive.local import Local
+from mountfs.archive.transfer import Patience, Transfer, Waiter
 from mountfs.errors import (
     DeadlineExceeded,
     MountfsError,
@@ -49,45 +49,6 @@ BLOCK = 4096  # the store's map counts in these: a transfer cut short is cut on 
 IDLE_LINGER = 1.0  # between two files of one ``cp -r`` nobody is interested for a moment
 CLAIM_POLL = 0.05  # how often another daemon's progress is looked at
 SLOW_WAIT = 1.0  # a need this far (seconds) down a running transfer gets a transfer of its own
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """Times, in seconds: of one request, how long a failure is believed, and how often an interrupted body is
-    resumed."""
-
-    deadline: float
-    failing: float
-    retries: int
-
-
-@dataclass(eq=False, slots=True)
-class Transfer:
-    """One span on its way. ``at``: everything before it is here. ``stop`` may move towards ``at``, never away."""
-
-    start: int
-    stop: int
-    began: float
-    demand: bool
-    at: int = 0
-    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
-
-    @property
-    def rest(self) -> Span:
-        return Span(self.at, self.stop)
-
-    def seconds_to(self, offset: int, now: float) -> float:
-        """How long until ``offset`` is here at the rate so far; a second's grace for one that has not begun."""
-        done = self.at - self.start
-        if done <= 0:
-            return now - self.began
-        return (offset - self.at) * (now - self.began) / done
-
-
-@dataclass(eq=False, slots=True)
-class _Waiter:
-    need: Span
-    event: trio.Event
 
 
 class Archive(Local):
@@ -119,7 +80,7 @@ class Archive(Local):
         self._nursery = nursery
         self._patience = patience
         self._transfers: list[Transfer] = []
-        self._waiters: list[_Waiter] = []
+        self._waiters: list[Waiter] = []
         self._failures: list[tuple[Span, MountfsError, float]] = []
         self._interest = 0
         self._cursor: int | None = None
@@ -176,7 +137,7 @@ class Archive(Local):
             if ahead:
                 self.run_ahead(need, ahead, parallel)
             return
-        waiter = _Waiter(need, trio.Event())
+        waiter = Waiter(need, trio.Event())
         self._waiters.append(waiter)
         self.walk.begin_wait(trio.current_time())
         self.retain()
@@ -192,7 +153,7 @@ class Archive(Local):
             self.walk.end_wait(trio.current_time())
             self.let_go()
 
-    async def _wait(self, waiter: _Waiter, need: Span) -> None:
+    async def _wait(self, waiter: Waiter, need: Span) -> None:
         """Waits for news; now and then looks whether a slow transfer should leave the need to a faster one."""
         with trio.move_on_after(SLOW_WAIT):
             await waiter.event.wait()

@@ -48,7 +48,7 @@ COMMON = frozenset({"--config", "--log-level", "--help"})
 
 def page() -> str:
     """The man page, as man(7) wants it."""
-    context = click.Context(mountfs.cli.command, info_name="mountfs")
+    context = click.Context(mountfs.cli.command, info_name="mountfs", help_option_names=["-h", "--help"])
     lines = [
         f'.TH MOUNTFS 1 "" "mountfs {version("mountfs")}" "User Commands"',
         ".SH NAME",

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import trio
 
-from mountfs.archive.transfers import FLUSH, Patience
+from mountfs.archive.transfer import Patience
+from mountfs.archive.transfers import FLUSH
 from mountfs.config import Limits
 from mountfs.errors import CacheFull, DeadlineExceeded, LimitExceeded, ServiceFailed
 from mountfs.model import Span

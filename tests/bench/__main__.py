@@ -17,6 +17,7 @@ import argparse
 import os
 import re
 import resource
+import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -48,6 +49,8 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     options = arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that mounts and servers go with us
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # the C passthrough holds a descriptor for every inode
     options.work.mkdir(parents=True, exist_ok=True)

@@ -71,10 +71,7 @@ def test_for_a_program() -> None:
         "path": "dari/s_1/a.txt",
     }
     line = record('a\n"b"')
-    try:
-        raise ValueError("why")
-    except ValueError as error:
-        line.exc_info = (type(error), error, error.__traceback__)
+    line.exc_info = (ValueError, ValueError("why"), None)
     shown = JsonFormatter().format(line)
     assert "\n" not in shown
     assert "ValueError: why" in json.loads(shown)["traceback"]
