@@ -4,7 +4,7 @@
 #   make lint     the first three of these
 #   make bench    the benchmarks beside the peers (tests/bench), as Markdown (BENCH_ARGS=--quick)
 #   make fuzz     the long fuzzing run (FUZZ_SECONDS)
-#   make soak     the soak test (SOAK_MINUTES)
+#   make soak     the soak test (SOAK_MINUTES, SOAK_ARGS=--workers 64)
 #   make docs     the man page and the shells' completions (docs/), from the verbs
 #   make clean    removes what the other targets made
 
@@ -14,6 +14,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 FUZZ_SECONDS ?= 600
 SOAK_MINUTES ?= 10
+SOAK_ARGS ?=
 
 .PHONY: setup test lint format demo bench fuzz soak docs clean
 .DEFAULT_GOAL := test
@@ -46,7 +47,7 @@ fuzz: setup
 	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest tests/fuzz $(PYTEST_ARGS)
 
 soak: setup
-	SOAK_MINUTES=$(SOAK_MINUTES) $(BIN)/python -m pytest tests/soak $(PYTEST_ARGS)
+	$(BIN)/python -m tests.soak --minutes $(SOAK_MINUTES) $(SOAK_ARGS)
 
 docs: setup
 	$(BIN)/python -m mountfs.cli.manual docs

@@ -146,6 +146,9 @@ class FilesContent:
         await shared.reach(min(shared.available or 1, member.size))
         return Shared(shared, lambda: None)
 
+    def peek_target(self, index: int) -> bytes | None:  # noqa: ARG002 - there are no links
+        return None
+
     async def target(self, index: int) -> bytes:
         raise MemberDamaged(f"{self._label}: file {index} is no link")
 

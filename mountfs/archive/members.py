@@ -98,7 +98,7 @@ class ZipContent:
         span = self.members.span(index)
         data = self._memory.get((self._key, index))
         if data is None and not self._sound[index]:
-            data = self._peek_inflate(index, span)
+            data = self._peek_inflate(index, span, Kind.FILE)
             if data is None:
                 return None
         elif data is None and self.archive.missing(span):
@@ -106,7 +106,12 @@ class ZipContent:
         self.archive.note_open(index, span, listed=listed)
         return InMemory(data) if data is not None else Deferred(self, index, self.members.brief(index).size)
 
-    def _peek_inflate(self, index: int, span: Span) -> bytes | None:
+    def peek_small(self, index: int) -> bytes | None:
+        """A small member's bytes if no disk and no thread has to be waited for, else None."""
+        data = self._memory.get((self._key, index))
+        return self._peek_inflate(index, self.members.span(index), Kind.FILE) if data is None else data
+
+    def _peek_inflate(self, index: int, span: Span, kind: Kind) -> bytes | None:
         """A small member whose bytes the page cache has, inflated in place: 45 us where a thread takes 180. None where
         anything is odd: the slow way finds the words for it."""
         if not (0 <= span.start < span.stop <= self.members.start and span.size <= 2 * INLINE):
@@ -115,7 +120,7 @@ class ZipContent:
         if raw is None:
             return None
         member = self.members[index]
-        if member.size > INLINE or not member.size or member.kind is not Kind.FILE:
+        if member.size > INLINE or not member.size or member.kind is not kind:
             return None
         try:
             ensure_readable(member, self._limits)
@@ -154,6 +159,12 @@ class ZipContent:
         """A small member's bytes, checked."""
         self.raise_dead(index)
         return await self._small(index, self.members[index], listed=False)
+
+    def peek_target(self, index: int) -> bytes | None:
+        """What a symbolic link points to, if that can be had without waiting."""
+        if index in self.dead:
+            return None
+        return self._peek_inflate(index, self.members.span(index), Kind.SYMLINK)
 
     async def target(self, index: int) -> bytes:
         """What a symbolic link points to, checked."""

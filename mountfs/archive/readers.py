@@ -23,6 +23,7 @@ class Members(Protocol):
 
     def raise_dead(self, index: int) -> None: ...
     def check_when_whole(self, index: int, member: Member, data: Span) -> bool: ...
+    def peek_small(self, index: int) -> bytes | None: ...
     async def small(self, index: int) -> bytes: ...
 
 
@@ -37,6 +38,9 @@ class Deferred(Reader):
         self._data: bytes | None = None
 
     def peek(self, offset: int, size: int) -> bytes | memoryview | None:
+        self._content.raise_dead(self._index)
+        if self._data is None:
+            self._data = self._content.peek_small(self._index)
         return memoryview(self._data)[offset : offset + size] if self._data is not None else None
 
     async def read(self, offset: int, size: int) -> bytes | memoryview:

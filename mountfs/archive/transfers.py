@@ -47,6 +47,7 @@ log = logging.getLogger(__name__)
 FLUSH = 512 << 10  # bytes gathered before a write: a thread hop costs 60-100 µs, a 512 KiB write 150 µs
 BLOCK = 4096  # the store's map counts in these: a transfer cut short is cut on one
 IDLE_LINGER = 1.0  # between two files of one ``cp -r`` nobody is interested for a moment
+HEARD = 0.25  # a failure is believed at least until those who wait for the bytes have heard of it
 CLAIM_POLL = 0.05  # how often another daemon's progress is looked at
 SLOW_WAIT = 1.0  # a need this far (seconds) down a running transfer gets a transfer of its own
 
@@ -271,7 +272,7 @@ class Archive(Local):
         finally:
             self._transfers.remove(transfer)
             if error is not None and transfer.at < transfer.stop:
-                until = trio.current_time() + self._patience.failing
+                until = trio.current_time() + max(self._patience.failing, HEARD)
                 self._failures.append((transfer.rest, error, until))
                 if not self.told_by_opener and any(_touch(w.need, transfer.rest) for w in self._waiters):
                     log.warning("%s: bytes %d-%d: %s", self.label, transfer.at, transfer.stop, error)

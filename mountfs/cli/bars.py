@@ -14,25 +14,25 @@ from rich.progress import (
     BarColumn,
     DownloadColumn,
     Progress,
-    TaskID,
     TaskProgressColumn,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.table import Column
+from rich.text import Text
 
 
 @contextmanager
 def bars() -> Iterator[Bars]:
     """Shows bars on standard error while the context is open."""
     progress = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", table_column=Column(no_wrap=True, min_width=12)),
         BarColumn(bar_width=None),
         TaskProgressColumn(),
         DownloadColumn(binary_units=True),
         TransferSpeedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[said]}"),
         console=Console(stderr=True),
         expand=True,
     )
@@ -47,21 +47,22 @@ class Bars:
         self._progress = progress
 
     def bar(self, label: str) -> _Bar:
-        return _Bar(self._progress, self._progress.add_task(escape(label), total=None, said=""))
+        return _Bar(self._progress, label)
 
     def say(self, line: str) -> None:
         self._progress.console.print(line, markup=False, highlight=False)
 
 
 class _Bar:
-    def __init__(self, progress: Progress, task: TaskID) -> None:
+    def __init__(self, progress: Progress, label: str) -> None:
         self._progress = progress
-        self._task = task
+        self._label = label
+        self._task = progress.add_task(escape(label), total=None)
 
     def update(self, done: int, total: int | None) -> None:
         self._progress.update(self._task, completed=done, total=total)
 
     def finish(self, said: str, *, failed: bool = False) -> None:
-        shown = f"[red]{escape(said)}[/red]" if failed else f"[green]{escape(said)}[/green]"
-        self._progress.update(self._task, said=shown)
-        self._progress.stop_task(self._task)
+        """The bar gives way to a line above those that still move."""
+        self._progress.remove_task(self._task)
+        self._progress.console.print(Text(f"{self._label}: {said}", style="red" if failed else ""), soft_wrap=True)

@@ -28,6 +28,7 @@ MOST_TRANSFERS = 16
 COLOURS = {
     "ok": "green",
     "live": "cyan",
+    "opening": "cyan",
     "terminal": "green",
     "not ready": "yellow",
     "empty": "yellow",

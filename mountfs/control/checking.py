@@ -71,6 +71,8 @@ def check(kept: Kept, limits: Limits, tell: Tell = lambda _: None) -> Checked:
             _check_files(kept, found, tell)
         elif form == "zip" and kept.length is not None:
             _Zip(kept, limits, found, tell).check()
+    except _NotHere:
+        found.partial += 1
     except (ArchiveError, CacheError, KeyError, TypeError, ValueError) as exc:
         found.damaged.append(exc.message if isinstance(exc, MountfsError) else "its description is damaged")
         found.mended = False
@@ -114,7 +116,11 @@ class _Zip:
     def _directory(self) -> Directory:
         parser = DirectoryParser(self._length, self._limits)
         start, stop = max(0, self._length - TAIL), self._length
+        # Of the tail, what is here without a gap; the parser asks for more of it if it needs more.
+        start = max([start, *(gap.stop for gap in self._kept.missing(Span(start, stop)))])
         while True:
+            if start >= stop or self._kept.missing(Span(start, stop)):
+                raise _NotHere
             answer = parser.feed(start, self._kept.read(start, stop - start))
             if not isinstance(answer, NeedBytes):
                 return answer
@@ -187,7 +193,7 @@ class _Zip:
 
 
 class _NotHere(Exception):
-    """A local header so long that the data ends behind what was looked at."""
+    """Bytes that are needed to judge have to be fetched first."""
 
 
 def _check_files(kept: Kept, found: Checked, tell: Tell) -> None:

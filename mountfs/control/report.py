@@ -79,7 +79,7 @@ def session_row(session: Session) -> Row:
     row: Row = {
         "provider": session.around.provider.name,
         "id": session.id,
-        "state": session.belief.state.value,
+        "state": "opening" if _is_opening(session) else session.belief.state.value,
         "status": session.info.status if session.info is not None else "",
         "believed_for": left if left != float("inf") else None,
         "error": str(session.belief.error) if session.belief.error and session.belief.holds(now) else "",
@@ -87,6 +87,10 @@ def session_row(session: Session) -> Row:
     if session.current is not None:
         row |= _snapshot(session.current)
     return row
+
+
+def _is_opening(session: Session) -> bool:
+    return session.progress is not None and session.current is None
 
 
 def _snapshot(snapshot: Snapshot) -> Row:

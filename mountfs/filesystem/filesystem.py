@@ -95,6 +95,8 @@ class Filesystem:
         elif node.session is None:
             child = await self._lookup_session(node, name, caller)
         else:
+            if (snapshot := node.session.current) is not None and (known := self.nodes.child(node, snapshot, name)):
+                return known
             child = await self._lookup_member(node, name, caller)
         return self.nodes.attributes(child), child
 
@@ -264,7 +266,7 @@ class Filesystem:
             if isinstance(reader, InMemory):  # all of it came with the open
                 self.usage.waited(caller.program(), reader.size)
         snapshot.handles += 1
-        return self._files.add(OpenFile(reader, snapshot, node.session, self.nodes.label(node), caller))
+        return self._files.add(OpenFile(reader, snapshot, node.session, place, caller))
 
     def _bind_file(self, node: Node, snapshot: Snapshot) -> int:
         """Where this inode's file stands in the current snapshot; ESTALE if it changed or vanished."""

@@ -92,6 +92,22 @@ class Nodes:
             node = self._placed(sessions, session, snapshot, place, candidate)
             yield name, node, Attributes(node.inode, _mode(facts), facts.size, facts.mtime_ns, ttl)
 
+    def child(self, node: Node, snapshot: Snapshot, name: bytes) -> tuple[Attributes, Node] | None:
+        """A name in a directory inside a session; None where it is not there, or where more than a look is needed (a
+        link's target, a member that failed its check)."""
+        sessions, session = node.sessions, node.session
+        assert sessions is not None
+        assert session is not None
+        found = snapshot.child(self.place_in(node, snapshot), name)
+        if found is None or snapshot.dead_until:
+            return None
+        place, candidate, facts = found
+        if place >= 0 and snapshot.needs_target(place):
+            return None
+        child = self._placed(sessions, session, snapshot, place, candidate)
+        ttl = min(session.seconds_left(), FOREVER_TTL)
+        return Attributes(child.inode, _mode(facts), facts.size, facts.mtime_ns, ttl), child
+
     def remember(self, node: Node) -> None:
         """The kernel was told of this node, and will forget it one day."""
         self._table.remember(node)

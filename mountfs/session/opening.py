@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 import trio
 
 from mountfs.archive.members import ZipContent
-from mountfs.archive.transfers import Archive
+from mountfs.archive.transfers import BLOCK, Archive
 from mountfs.errors import (
     CacheDamaged,
     CacheError,
@@ -107,7 +107,7 @@ class Opening:
         try:
             with contextlib.suppress(CacheError):  # a cache that refuses is no reason not to read
                 kept = await workers.disk(self.shop.store.snapshot, self.address, GATE)
-                while (claim := await workers.disk(kept.claim, Span(0, 1))) is None:
+                while (claim := await workers.disk(kept.claim, Span(0, 1))) is None:  # noqa: ASYNC110 - another process
                     await trio.sleep(GATE_POLL)
             yield
         finally:
@@ -153,7 +153,7 @@ class Opening:
         parts: list[bytes] = []
         try:
             async for chunk in body:
-                parts.append(chunk)
+                parts.append(chunk)  # noqa: PERF401 - what came before a break counts
         except (ServiceFailed, DeadlineExceeded) as exc:
             if exc.status is not None:
                 raise
@@ -304,7 +304,8 @@ class Opening:
     async def _directory(self, archive: Archive, tail: tuple[int, bytes] | None) -> Directory:
         parser = DirectoryParser(archive.total, self._limits, archive_mtime_ns=self.root_mtime_ns)
         if tail is None:
-            span = Span(max(0, archive.total - TAIL), archive.total)
+            # Of the block in which the first opening's tail began only a part came, so it is not in the local file.
+            span = Span(-(-max(0, archive.total - TAIL) // BLOCK) * BLOCK, archive.total)
             await archive.ensure(span)
             tail = (span.start, await archive.read(span))
         start, data = tail
@@ -315,6 +316,7 @@ class Opening:
             else:
                 answer = await self.shop.workers.cpu(parser.feed, start, data)
             if not isinstance(answer, NeedBytes):
+                await archive.ensure(Span(answer.start, answer.stop))  # for the time after a restart
                 return answer
             need = Span(answer.start, answer.stop)
             await archive.ensure(need)

@@ -211,8 +211,8 @@ class Session:
     async def _from_service(self, old: Snapshot | None, *, anew: bool = False) -> Snapshot:
         """Asks for the status first, then for the archive; raises NotModified if ``old`` is still right (never with
         ``anew``). What another daemon on the same cache fetched meanwhile is taken from there; so it is recorded before
-        the gate is opened. (Without an ``old`` the cache had nothing a moment ago: what is there now was fetched since.)
-        """
+        the gate is opened. (Without an ``old`` the cache had nothing a moment ago: what is there now was fetched
+        since.)"""
         began = trio.current_time()
         deadline = began + self.around.network.deadline
         since = 0.0 if old is None else self.around.shop.wall()

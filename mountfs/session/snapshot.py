@@ -29,6 +29,7 @@ from mountfs.tree import MemberList, Namespace
 from mountfs.tree.inodes import Numbering
 from mountfs.zipformat import safe_link
 
+TOGETHER = 256  # links read at once
 LISTED = 30.0  # seconds after which opening a file is not taken for a consequence of listing its directory
 
 
@@ -45,6 +46,7 @@ class Content(Protocol):
     def dead(self) -> Mapping[int, MountfsError]: ...
     def peek_open(self, index: int, *, listed: bool) -> Reader | None: ...
     async def open(self, index: int, *, listed: bool) -> Reader: ...
+    def peek_target(self, index: int) -> bytes | None: ...
     async def target(self, index: int) -> bytes: ...
     def revive(self, index: int) -> None: ...
     def refusal(self, index: int) -> MountfsError | None: ...
@@ -127,6 +129,16 @@ class Snapshot:
     def _salt(self, node: int) -> int:
         return self.content.salts.get(node, 0)
 
+    def child(self, directory: int, name: bytes) -> tuple[int, Inode, Facts] | None:
+        """(node, inode, facts) of one name, as ``children`` gives them; None where it is not there."""
+        node = self.namespace.child(directory, name)
+        if node is None:
+            return None
+        if node < 0:
+            return node, self._number(directory)(name), self.facts(node)
+        brief = self.members.brief(node)
+        return node, self._number(directory)(name, brief.size, brief.crc, self._salt(node)), self._facts(node, brief)
+
     def children(self, directory: int, first: int) -> Iterator[tuple[bytes, int, Inode, Facts]]:
         """(name, node, inode, facts) of a directory's names from the ``first`` on. About 4 us each: a listing of
         100,000 is asked for every one of them."""
@@ -147,8 +159,19 @@ class Snapshot:
         return [index for index in self.namespace.links(directory) if index not in self.links]
 
     async def resolve_links(self, indices: list[int]) -> None:
-        """Reads targets, all at once. A damaged link is remembered as such and fails alone; a failing service fails
+        """Reads targets, many at once. A damaged link is remembered as such and fails alone; a failing service fails
         all."""
+        for at in range(0, len(indices), TOGETHER):
+            left = []
+            for index in indices[at : at + TOGETHER]:
+                if index not in self.links:
+                    if (target := self.content.peek_target(index)) is not None:
+                        self.links[index] = target
+                    else:
+                        left.append(index)
+            await self._resolve(left)
+
+    async def _resolve(self, indices: list[int]) -> None:
         failures: list[MountfsError] = []
 
         async def resolve(index: int) -> None:
@@ -161,8 +184,7 @@ class Snapshot:
 
         async with trio.open_nursery() as nursery:
             for index in indices:
-                if index not in self.links:
-                    nursery.start_soon(resolve, index)
+                nursery.start_soon(resolve, index)
         if failures:
             raise failures[0]
 

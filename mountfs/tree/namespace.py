@@ -34,8 +34,9 @@ LISTING_COST = 8
 """What a listing costs besides its names, in names."""
 WHOLE_LISTING = 16_384
 """Listings up to this long are made whole at their first use (about 10 ms); of longer ones each name on demand."""
-MAX_DIRECTORIES = 1_000_000
-"""A deep path costs two bytes a level in an archive, and some 300 here while a tree is built."""
+MAX_DIRECTORIES = 200_000
+"""More are allowed only where there are as many members. A deep path costs two bytes a level in an archive, and some
+500 here while a tree is built."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +60,16 @@ class Namespace:
         shape: Shape,
         *,
         root_mtime_ns: int,
-        max_directories: int = MAX_DIRECTORIES,
+        max_directories: int | None = None,
         listings: MutableMapping[int, Listing] | None = None,
     ) -> None:
-        """``root_mtime_ns``: the root's time. ``listings``: keeps listings in use, instead of a cache of our own.
+        """``root_mtime_ns``: the root's time. ``max_directories``: None for what is sensible. ``listings``: keeps listings
+        in use, instead of a cache of our own.
 
         Raises LimitExceeded above ``max_directories``.
         """
+        if max_directories is None:
+            max_directories = max(MAX_DIRECTORIES, len(members))
         built = Builder(members, shape, root_mtime_ns=root_mtime_ns, max_directories=max_directories)
         self._members = members
         self._listings: MutableMapping[int, Listing] = (

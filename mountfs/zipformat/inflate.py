@@ -21,6 +21,8 @@ from mountfs.zipformat.names import printable
 
 PIECE_IN = 64 << 10
 """Compressed bytes handed to a decoder at once: more would only be copied about."""
+PIECE_COPYABLE = 8 << 10
+"""The same where checkpoints are taken, since each keeps what is left of it."""
 PIECE_OUT = 1 << 20
 """Inflated bytes made at once: what a bomb can cost in memory."""
 
@@ -36,6 +38,7 @@ class Inflater:
         self.consumed = 0
         self.trailing = 0
         self._crc = 0
+        self._piece = PIECE_COPYABLE if copyable else PIECE_IN
         self._decoder = _decoder(member, copyable=copyable)
 
     @property
@@ -49,11 +52,11 @@ class Inflater:
         Raises MemberDamaged where the data is broken. Input after the declared size is ignored.
         """
         view = memoryview(compressed)
-        for position in range(0, len(view), PIECE_IN):
+        for position in range(0, len(view), self._piece):
             if self.done:
                 self.trailing += len(view) - position
                 return
-            piece = view[position : position + PIECE_IN]
+            piece = view[position : position + self._piece]
             self.consumed += len(piece)
             yield from self._inflate(piece)
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a table reads best with a row a line
 """What people do wrong, and the one line each gets: what is wrong and what to do, never a traceback.
 
 ``TABLE`` is the table; ``python tests/cli/test_mistakes.py`` prints it as Markdown. In a row, ``{tmp}`` is a directory
@@ -47,7 +48,7 @@ TABLE = (
     Mistake("no such shell", "completion tcsh", "mountfs: Invalid value for 'SHELL': 'tcsh' is not one of 'bash', 'zsh', 'fish'; …", 2),
     Mistake("sessions at once: none", "fetch -j 0 dari/s_1", "mountfs: Invalid value for '-j': 0 is not in the range 1<=x<=64; …", 2),
     # -o
-    Mistake("an unknown word of -o", "mount -f --config {config} -o alow_other x", "mountfs: -o alow_other: unknown option; did you mean \"allow_other\"?; accepted: …"),
+    Mistake("an unknown word of -o", "mount -f --config {config} -o alow_other x", 'mountfs: -o alow_other: unknown option; did you mean "allow_other"?; accepted: …'),
     Mistake("writable, please", "mount -f --config {config} -o rw x", "mountfs: -o rw: the tree is read-only; write ro"),
     Mistake("a umask that is none", "mount -f --config {config} -o umask=9 x", "mountfs: -o umask=9: write umask=000 to umask=777, in octal"),
     Mistake("a user that is none", "mount -f --config {config} -o uid=nobody-here x", "mountfs: -o uid=nobody-here: no such user"),

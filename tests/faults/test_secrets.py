@@ -4,10 +4,12 @@ nothing of them is in the log, the answers of the control socket, the cache, the
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +29,14 @@ PLANTED = ("PLANTED", "CONNECTSECRET", "SELENIUMSECRET", "SIGNINGSECRET", "LIVEV
 KEYS = {"kaizen": "kz-PLANTED-key", "dari": "dari-PLANTED-key", "browserbase": "bb-PLANTED-key"}
 
 WAYS: dict[str, Step | Mode] = {
-    "401 that echoes the key": steps.Answer(401, {"error": "kz-PLANTED-key dari-PLANTED-key bb-PLANTED-key"}),
+    "401 that echoes the key": steps.Answer(401, {"error": "KEY", "message": "KEY", "detail": "KEY"}),
     "400 that echoes the URL": steps.Answer(400, {"detail": "GET https://store.example/PLANTED/a.zip?sig=PLANTED"}),
-    "400 of a store": steps.Answer(
-        400, "<Error><Code>X</Code><ArgumentValue>Bearer kz-PLANTED-key</ArgumentValue></Error>"
-    ),
-    "403": steps.Answer(403, {"message": "token bb-PLANTED-key"}),
+    "400 of a store": steps.Answer(400, "<Error><Code>X</Code><ArgumentValue>Bearer KEY</ArgumentValue></Error>"),
+    "403": steps.Answer(403, {"error": "token KEY", "message": "token KEY", "detail": ["KEY"]}),
     "404": steps.Answer(404),
-    "409": steps.Answer(409, {"detail": "wait for dari-PLANTED-key"}),
-    "429": steps.Answer(429, {"error": "kz-PLANTED-key"}, {"retry-after": "60"}),
-    "500": steps.Answer(500, {"error": "at https://PLANTED.example/PLANTED?q=PLANTED"}),
+    "409": steps.Answer(409, {"error": "KEY", "message": "KEY", "detail": "wait for KEY"}),
+    "429": steps.Answer(429, {"error": "KEY", "message": "KEY", "detail": "KEY"}, {"retry-after": "60"}),
+    "500": steps.Answer(500, {"error": "at https://store.example/PLANTED?q=PLANTED", "detail": "https://PLANTED@h/"}),
     "web page": steps.Answer(200, "<html>PLANTED</html>"),
     "broken JSON": steps.Answer(200, '{"downloadUrl": "https://PLANTED'),
     "URL that is none": steps.Answer(200, {"downloadUrl": "http://[PLANTED/x?sig=PLANTED"}),
@@ -104,13 +104,13 @@ def test_every_way_to_fail(planted: World, caplog: pytest.LogCaptureFixture, way
         for name, proxy in proxies.items():
             world.set(f"providers.{name}", base_url=proxy.url)
             world.session(name, zip_of({"big.bin": NOISE, "a.txt": b"alpha"}, stored=True))
-        failing = [host] if place == "host" else list(proxies.values())
+        failing = {proxies[name]: key for name, key in KEYS.items()} if place == "api" else {host: KEYS["kaizen"]}
         said: list[str] = []
 
         async def main(drive: Drive) -> None:
             await everything(drive, said)
-            for proxy in failing:
-                inject(proxy, WAYS[way])
+            for proxy, key in failing.items():
+                inject(proxy, WAYS[way], key)
             await everything(drive, said)
             for provider in drive.fs.providers:
                 provider.forget()
@@ -130,11 +130,18 @@ def test_every_way_to_fail(planted: World, caplog: pytest.LogCaptureFixture, way
             assert secrets_in(" ".join(f"{name}: {value}" for name, value in record.headers.items())) == []
 
 
-def inject(proxy: Proxy, way: Step | Mode) -> None:
+def inject(proxy: Proxy, way: Step | Mode, key: str) -> None:
     if isinstance(way, Mode):
         proxy.mode = way
     else:
-        proxy.inject(way, times=None)
+        proxy.inject(echoing(way, key), times=None)
+
+
+def echoing(step: Step, key: str) -> Step:
+    """An answer that repeats the key it was asked with."""
+    if not isinstance(step, steps.Answer) or isinstance(step.body, bytes):
+        return step
+    return replace(step, body=json.loads(json.dumps(step.body).replace("KEY", key)))
 
 
 async def everything(drive: Drive, said: list[str]) -> None:
@@ -184,7 +191,7 @@ def everything_told(daemon: Daemon) -> str:
 
 @pytest.mark.mount
 @pytest.mark.parametrize(
-    "step", [steps.Answer(401, {"error": "bb-PLANTED-key kz-PLANTED-key dari-PLANTED-key"}), steps.Reset(30)]
+    "step", [steps.Answer(401, {"error": "KEY", "message": "KEY", "detail": "KEY"}), steps.Reset(30)]
 )
 def test_through_a_mount(planted: World, mount: Callable[..., Daemon], step: Step) -> None:
     """The daemon's own log at DEBUG, ``status``, ``why``, ``refresh`` and ``fetch``, extended attributes and the process's
@@ -197,7 +204,7 @@ def test_through_a_mount(planted: World, mount: Callable[..., Daemon], step: Ste
         session = daemon.place / provider / id_of(provider)
         assert (session / "a.txt").read_bytes() == b"alpha"
     for fake in world.fakes.all:
-        fake.inject(step, times=None)
+        fake.inject(echoing(step, fake.key), times=None)
     told = everything_told(daemon)
     for provider in PROVIDERS:
         for path in (daemon.place / provider, daemon.place / provider / id_of(provider), daemon.place / provider / "x"):

@@ -4,6 +4,7 @@ what ``status`` and ``why`` tell of them."""
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import stat
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 from drives import World
+from hostile import methods
 from hostile.cases import CASES, LINK, Case, File
 from hostile.observe import Observed, Seen, judge, judge_log
 from mounts import Daemon, needs_fuse, sh
@@ -31,7 +33,7 @@ ESCAPE = archive(
 )
 """Links that lead out together, though none does alone (tried on a mount, zip.md)."""
 PROGRAM = archive(Part("run", b"#!/bin/sh\necho hello\n", mode=0o100755))
-EXTRA = {"escape": ESCAPE, "program": PROGRAM}
+EXTRA = {"escape": ESCAPE, "program": PROGRAM, "methods": methods.sound()}
 
 
 @dataclass(frozen=True)
@@ -184,3 +186,14 @@ def test_tools_agree(mounted: Mounted) -> None:
     deep = next(number for number, case in enumerate(CASES) if case.name == "depth and length")
     assert sh("find", mounted.session(deep), "-type", "f").stdout.count("/d") >= 256
     sh("tar", "-C", mounted.session(deep), "-cf", "/dev/null", ".")
+
+
+def test_methods(mounted: Mounted) -> None:
+    """Every compression method, small and large, to programs that read forward, backward and by mapping."""
+    for method in methods.METHODS:
+        for large, expected in ((False, methods.SMALL), (True, methods.LARGE)):
+            path = mounted.session("methods") / methods.name(method, large=large)
+            assert sh("tail", "-c", "100", path).stdout.encode() == expected[-100:]
+            assert path.read_bytes() == expected
+            with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapped:
+                assert mapped[len(expected) // 2 :] == expected[len(expected) // 2 :]

@@ -1,4 +1,5 @@
-"""A live session as programs see it through the kernel's caches: what changed, vanished or is new shows (issue 4, item 2)."""
+"""A live session as programs see it through the kernel's caches: what changed, vanished or is new shows (issue 4,
+item 2)."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ def names(place: Path) -> list[str]:
 def socket_of(daemon: Daemon) -> str:
     """Its control socket: the daemon's runtime directory is its own."""
     run = daemon.place.parent / f"{daemon.place.name}.home" / "run"
-    found = [path for path in run.rglob("*.sock")]
+    found = list(run.rglob("*.sock"))
     assert len(found) == 1
     assert found[0].name == os.path.basename(socket_path("", str(daemon.place)))
     return str(found[0])
@@ -42,15 +43,15 @@ def check(place: Path, session: str = "s_1") -> None:
     root = place / "dari" / session
     until(lambda: names(root) == ["changed.txt", "d", "new.txt", "same.txt"])
     until(lambda: not (root / "gone.txt").exists())
-    until(lambda: (root / "new.txt").exists())
+    until((root / "new.txt").exists)
     until(lambda: (root / "changed.txt").read_bytes() == b"after!")
     assert (root / "d" / "deep.txt").read_bytes() == b"deep"
 
 
 @pytest.mark.parametrize("etags", [True, False])
 def test_live_session_changes(world: World, mount: MOUNT, etags: bool) -> None:
-    """What the service has shows by itself once the belief has run out; files that are open, and working directories, keep
-    working."""
+    """What the service has shows by itself once the belief has run out; files that are open, and working directories,
+    keep working."""
     session = world.session("dari", zip_of(OLD))
     session.status, session.ended = "active", None
     world.fakes.dari.etags = "strong" if etags else None
@@ -75,8 +76,8 @@ def test_live_session_changes(world: World, mount: MOUNT, etags: bool) -> None:
 
 
 def test_refresh_through_the_control_socket(world: World, mount: MOUNT) -> None:
-    """A terminal session is believed for ever, until ``refresh``: then the running mount shows the change, and the working
-    directory of a program inside stays one."""
+    """A terminal session is believed for ever, until ``refresh``: then the running mount shows the change, and the
+    working directory of a program inside stays one."""
     session = world.session("dari", zip_of(OLD))
     daemon = mount()
     root = daemon.place / "dari" / "s_1"

@@ -1,4 +1,5 @@
-"""kill -9 of a real daemon at random moments of downloads, inflating and eviction: what it leaves is right (issue 4)."""
+"""kill -9 of a real daemon at random moments of downloads, inflating and eviction: what it leaves is right (issue
+4)."""
 
 from __future__ import annotations
 
@@ -78,7 +79,8 @@ def check_cache(directory: Path, archives: dict[str, bytes]) -> int:
 
 
 def test_killed_at_any_moment(world: World, mount: MOUNT) -> None:
-    """Kill, look at everything the cache believes, start again on it; in the end compare every byte of every session."""
+    """Kill, look at everything the cache believes, start again on it; in the end compare every byte of every
+    session."""
     world.set("cache", max_size=f"{BOUND // MIB}MiB", min_free="0B", memory="1MiB")
     archives, expected = {}, {}
     for seed, provider in enumerate(PROVIDERS * 4):
@@ -96,7 +98,11 @@ def test_killed_at_any_moment(world: World, mount: MOUNT) -> None:
         world.fakes.clear_requests()
         stop = time.monotonic() + choice.random() * 0.6
         readers = [
-            subprocess.Popen(["cat", *(daemon.place / path / name for name in expected[path])], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            subprocess.Popen(
+                ["cat", *(daemon.place / path / name for name in expected[path])],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
             for path in paths
         ]
         until(lambda stop=stop: time.monotonic() >= stop)  # type: ignore[misc]

@@ -52,8 +52,9 @@ async def within_bound(world: World, bound: int) -> None:
 
 @pytest.mark.parametrize("provider", ["dari", "kaizen"])
 def test_more_sessions_than_fit(world: World, provider: str) -> None:
-    """Seven sessions of 1.5 MiB, one after the other, and the first again, through a cache of 6 MiB: every byte right, the bound held,
-    and what was used last is kept: what a session needed is not thought in use because it was looked at once."""
+    """Seven sessions of 1.5 MiB, one after the other, and the first again, through a cache of 6 MiB: every byte
+    right, the bound held, and what was used last is kept: what a session needed is not thought in use because it was
+    looked at once."""
     bound = 6 * MIB
     world.set("cache", max_size="6MiB", min_free="0B")
     expected = {}

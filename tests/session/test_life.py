@@ -1,4 +1,5 @@
-"""The pure table of a session's life (design.md §2, first table): what is believed after each outcome, and until when."""
+"""The pure table of a session's life (design.md §2, first table): what is believed after each outcome, and until
+when."""
 
 from __future__ import annotations
 
@@ -84,7 +85,8 @@ SNAPSHOTS = [
 
 @pytest.mark.parametrize(("phase", "ended", "members", "state", "seconds"), SNAPSHOTS)
 def test_snapshot(phase: Phase, ended: float | None, members: int, state: State, seconds: float) -> None:
-    """An archive is believed for ever once its session has ended; an empty one only when the end is five minutes past."""
+    """An archive is believed for ever once its session has ended; an empty one only when the end is five minutes
+    past."""
     info = SessionInfo("s", phase, "", ended=None if ended is None else WALL - ended)
     belief = after_snapshot(members=members, info=info, freshness=TIMES, now=NOW, wall=WALL)
     assert belief == Belief(state, NOW + seconds)

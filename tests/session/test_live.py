@@ -1,4 +1,5 @@
-"""A live session through the whole of mountfs below the kernel: revalidation, snapshots, `refresh` (issue 4, items 1, 2).
+"""A live session through the whole of mountfs below the kernel: revalidation, snapshots, `refresh` (issue 4, items 1,
+2).
 
 What tests/filesystem/test_beliefs.py shows of the table's rows is not repeated here."""
 
@@ -51,7 +52,7 @@ async def eventually(drive: Drive, path: str, names: list[str]) -> None:
 async def settled(done: Callable[[], bool]) -> None:
     """Waits for something in the background."""
     with trio.fail_after(10):
-        while not done():
+        while not done():  # noqa: ASYNC110 - it happens beneath us
             await trio.sleep(0.005)
 
 
@@ -76,7 +77,8 @@ async def refresh(drive: Drive, *paths: str) -> list[str]:
 
 
 def test_one_conditional_request_however_many_ask(world: World) -> None:
-    """When the belief has run out, twenty programs at once cost one status and one conditional request, answered 304."""
+    """When the belief has run out, twenty programs at once cost one status and one conditional request, answered
+    304."""
     live(world, zip_of(OLD))
 
     async def main(drive: Drive) -> None:
@@ -185,7 +187,8 @@ def test_refetch_waits_ten_times_the_download(world: World) -> None:
 
 
 def test_validator_of_a_new_copy_is_used(world: World) -> None:
-    """An archive packed anew with the same members has another validator: the next look sends that, and moves nothing."""
+    """An archive packed anew with the same members has another validator: the next look sends that, and moves
+    nothing."""
     session = live(world, zip_of(OLD))
 
     async def main(drive: Drive) -> None:
@@ -219,7 +222,8 @@ def test_failed_revalidation_warns_once(world: World, caplog: pytest.LogCaptureF
 
 
 def test_stuck_revalidation_is_waited_for_once(world: World) -> None:
-    """A look that gets no answer is waited for once; after that the old contents are shown at once, not each time later."""
+    """A look that gets no answer is waited for once; after that the old contents are shown at once, not each time
+    later."""
     live(world, zip_of(OLD))
     world.set("network", lookup_timeout="0.3s", deadline="20s", read_timeout="20s")
 
@@ -240,7 +244,8 @@ def test_stuck_revalidation_is_waited_for_once(world: World) -> None:
 
 
 def test_first_look_after_a_restart(world: World) -> None:
-    """What the cache has of a live session is not believed again for the whole time after a restart: it is looked at."""
+    """What the cache has of a live session is not believed again for the whole time after a restart: it is looked
+    at."""
     session = live(world, zip_of(OLD))
 
     async def first(drive: Drive) -> None:
@@ -270,7 +275,9 @@ def test_only_changed_members_get_new_inodes(world: World) -> None:
 
     async def main(drive: Drive) -> None:
         await drive.tree(ROOT)
-        before = {name: (await drive.stat(f"{ROOT}/{name}")).inode for name in ("same.txt", "changed.txt", "d", "d/deep.txt")}
+        before = {
+            name: (await drive.stat(f"{ROOT}/{name}")).inode for name in ("same.txt", "changed.txt", "d", "d/deep.txt")
+        }
         session.archive = zip_of(NEW)
         drive.later(31)
         assert await drive.tree(ROOT) == {**NEW, "d/": b""}
@@ -420,7 +427,8 @@ def test_ready_wait_ends_in_busy(world: World) -> None:
 
 
 def test_empty_fills_up_after_the_end(world: World) -> None:
-    """Browserbase, just ended and still syncing: the empty archive fills, is terminal from then on, also after a restart."""
+    """Browserbase, just ended and still syncing: the empty archive fills, is terminal from then on, also after a
+    restart."""
     session = world.session("browserbase", zip_of({}))
     session.ended = time.time() - 20
     world.set("freshness", empty="0.2s")
@@ -444,7 +452,8 @@ def test_empty_fills_up_after_the_end(world: World) -> None:
 
 
 def test_listing_that_fails_keeps_the_last_good_one(world: World) -> None:
-    """A listing that fails shows the last good one, marked stale in ``status``; when it works again the mark is gone."""
+    """A listing that fails shows the last good one, marked stale in ``status``; when it works again the mark is
+    gone."""
     world.session("dari", zip_of(OLD), pinned=False)
 
     async def main(drive: Drive) -> None:

@@ -1,8 +1,8 @@
-"""The life of sessions and their cache against a model (issue 4): any sequence of changes at the service, reads, listings,
-evictions, restarts and crashes.
+"""The life of sessions and their cache against a model (issue 4): any sequence of changes at the service, reads,
+listings, evictions, restarts and crashes.
 
-What must hold: complete or error; what one handle reads is one snapshot; nothing stale beyond its bound; disk use within
-its own."""
+What must hold: complete or error; what one handle reads is one snapshot; nothing stale beyond its bound; disk use
+within its own."""
 
 from __future__ import annotations
 
@@ -67,7 +67,9 @@ class Loop:
         self.world = world
         self.clock = clock
         self.drive: Drive
-        self._send, self._receive = trio.open_memory_channel[tuple[Callable[[], Awaitable[Any]], list[Any], threading.Event]](100)
+        self._send, self._receive = trio.open_memory_channel[
+            tuple[Callable[[], Awaitable[Any]], list[Any], threading.Event]
+        ](100)
         self._ready = threading.Event()
         self._token: trio.lowlevel.TrioToken | None = None
         self._thread = threading.Thread(target=self._run)

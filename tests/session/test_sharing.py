@@ -58,7 +58,8 @@ def test_whole_downloads_once(world: World) -> None:
 
 @pytest.mark.parametrize("size", ["small", "large"])
 def test_ranges_once(world: World, size: str) -> None:
-    """Fifty sessions with ranges: no byte of an archive is sent twice, but for an end of it that was asked for twice."""
+    """Fifty sessions with ranges: no byte of an archive is sent twice, but for an end of it that was asked for
+    twice."""
     count = SESSIONS if size == "small" else 6
     expected = [members(number) for number in range(count)]
     if size == "large":
