@@ -181,6 +181,7 @@ async def _serve(
                 uid=os.getuid() if options.uid is None else options.uid,
                 gid=os.getgid() if options.gid is None else options.gid,
                 umask=options.umask,
+                xattr=options.xattr,
                 options=_fuse_options(options),
                 now_ns=time.time_ns(),
                 device=supervision.device,

@@ -24,7 +24,8 @@ import logging
 import os
 import select
 from collections.abc import AsyncIterator, Callable, Coroutine, Sized
-from typing import Any, ParamSpec, TypeVar
+from time import perf_counter
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import pyfuse3
 import trio
@@ -49,22 +50,35 @@ SECTOR = 512
 WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND | os.O_CREAT
 
 
-def guarded(handler: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-    """The guard: whatever a handler raises leaves it as an errno."""
+Self_ = TypeVar("Self_", bound="Operations")
 
-    @functools.wraps(handler)
-    async def guard(*args: P.args, **kwargs: P.kwargs) -> T:
+
+def guarded(
+    handler: Callable[Concatenate[Self_, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[Self_, P], Coroutine[Any, Any, T]]:
+    """The guard: whatever a handler raises leaves it as an errno. It counts what it guards: 0.8 us a request,
+    of the 40 to 100 us each takes."""
+    kind = handler.__name__
+
+    async def guard(self: Self_, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        began = perf_counter()
+        number = 0
         try:
-            return await handler(*args, **kwargs)
-        except pyfuse3.FUSEError:
+            return await handler(self, *args, **kwargs)
+        except pyfuse3.FUSEError as exc:
+            number = exc.errno
             raise
         except MountfsError as exc:
-            raise pyfuse3.FUSEError(errnos.errno_of(exc)) from exc
+            number = errnos.errno_of(exc)
+            raise pyfuse3.FUSEError(number) from exc
         except Exception as exc:
-            log.exception("%s failed inside mountfs", handler.__name__)
+            number = errno.EIO
+            log.exception("%s failed inside mountfs", kind)
             raise pyfuse3.FUSEError(errno.EIO) from exc
+        finally:
+            self.counts[kind].add(perf_counter() - began, number)
 
-    return guard
+    return functools.update_wrapper(guard, handler)
 
 
 def _refused(number: int) -> Any:
@@ -86,6 +100,7 @@ class Operations(pyfuse3.Operations):
     def __init__(self, filesystem: Filesystem, *, uid: int, gid: int, umask: int) -> None:
         super().__init__()
         self._fs = filesystem
+        self.counts = filesystem.usage.operations
         self._nodes = filesystem.nodes
         self._uid = uid
         self._gid = gid
@@ -129,6 +144,7 @@ class Operations(pyfuse3.Operations):
         ttl = self._fs.negative_ttl(parent, name)
         if ttl <= 0:
             raise pyfuse3.FUSEError(errno.ENOENT)
+        self.counts["lookup"].failures[errno.ENOENT] += 1  # to the guard it is an answer
         entry = pyfuse3.EntryAttributes()
         entry.st_ino = 0
         entry.entry_timeout = ttl
@@ -193,6 +209,18 @@ class Operations(pyfuse3.Operations):
     setxattr = removexattr = _refused(errno.EROFS)
     # ENOSYS once, and the kernel never asks again: a round trip less for every close, and for every file of ls -l.
     flush = fsync = fsyncdir = getxattr = listxattr = _refused(errno.ENOSYS)
+
+
+class WithAttributes(Operations):
+    """With ``-o xattr``: extended attributes are answered, and the kernel asks for them at every ``ls -l``."""
+
+    @guarded
+    async def getxattr(self, inode: Any, name: Any, ctx: pyfuse3.RequestContext) -> bytes:  # noqa: ARG002
+        return self._fs.getxattr(inode, name)
+
+    @guarded
+    async def listxattr(self, inode: Any, ctx: pyfuse3.RequestContext) -> list[bytes]:  # noqa: ARG002
+        return self._fs.listxattr(inode)
 
 
 class EagerTrio:
@@ -311,11 +339,12 @@ async def mounted(
     umask: int,
     options: set[str],
     now_ns: int,
+    xattr: bool = False,
     device: int | None = None,
 ) -> AsyncIterator[trio.Event]:
     """Mounts and serves while the context is open; the event is set when the kernel's side is gone (umount).
     ``device``: the open /dev/fuse of a mount somebody else made; it is served, and not unmounted."""
-    operations = Operations(filesystem, uid=uid, gid=gid, umask=umask)
+    operations = (WithAttributes if xattr else Operations)(filesystem, uid=uid, gid=gid, umask=umask)
     operations.born(now_ns)
     if EAGER_REQUESTS:
         pyfuse3.trio = EagerTrio()  # type: ignore[attr-defined]

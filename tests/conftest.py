@@ -6,6 +6,10 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("suite", deadline=None)  # no test asserts how long something takes
+settings.load_profile("suite")
 
 
 @pytest.fixture(autouse=True)

@@ -37,7 +37,7 @@ ENDS = 30.0
 NOBODY = 65534
 needs_fuse = [
     pytest.mark.mount,
-    pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="needs /dev/fuse"),
+    pytest.mark.skipif(not os.access("/dev/fuse", os.R_OK | os.W_OK), reason="needs /dev/fuse, open to us"),
 ]
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 Words = Sequence[str | Path]

@@ -31,6 +31,7 @@ VERBS: dict[str, str] = {
     "why": "Tell why a path failed or was slow.",
     "doctor": "Check this machine, the configuration and every key.",
     "cache": "Look at, prune, clear or verify the disk cache.",
+    "metrics": "Print or serve figures for Prometheus.",
     "log-level": "Change what a running mount logs.",
     "demo": "Mount sample sessions of fake services.",
     "config": "Check, show or write the configuration.",

@@ -155,6 +155,7 @@ def read(path: str, environ: Mapping[str, str], *, options: OptionsOf | None = N
         network=sections.network,
         limits=sections.limits,
         crawlers=sections.crawlers,
+        metrics=sections.metrics,
         providers=tuple(providers),
         path=path,
     )

@@ -19,14 +19,16 @@ from mountfs.errors import ConfigError
 @dataclass(frozen=True, slots=True)
 class MountOptions:
     """How a tree is mounted. ``uid``, ``gid``: None for the mounting user's own. ``umask``: bits taken from every
-    mode. ``source``: what the mount table shows as the device. ``config``: the configuration's path, from
-    ``config=``; for the command line only."""
+    mode. ``xattr``: whether extended attributes are answered (``filesystem/xattrs.py`` says what that costs).
+    ``source``: what the mount table shows as the device. ``config``: the configuration's path, from ``config=``; for
+    the command line only."""
 
     allow_other: bool = False
     uid: int | None = None
     gid: int | None = None
     umask: int = 0
     noexec: bool = False
+    xattr: bool = False
     offline: bool = False
     source: str = "mountfs"
     config: str | None = None
@@ -76,7 +78,7 @@ def parse_mount_words(words: Iterable[str], *, helper: bool = False) -> MountOpt
 
 def mount_words(options: MountOptions) -> list[str]:
     """The words that give ``options`` again, ``config`` and ``offline`` left to their own flags."""
-    words = [name for name in ("allow_other", "noexec") if getattr(options, name)]
+    words = [name for name in ("allow_other", "noexec", "xattr") if getattr(options, name)]
     words += [f"{name}={getattr(options, name)}" for name in ("uid", "gid") if getattr(options, name) is not None]
     if options.umask:
         words.append(f"umask={options.umask:03o}")
@@ -142,6 +144,7 @@ OWN: dict[str, Callable[[MountOptions, str | None], MountOptions]] = {
     "umask": _umask,
     "noexec": lambda options, value: replace(options, noexec=_no_value(value)),
     "offline": lambda options, value: replace(options, offline=_no_value(value)),
+    "xattr": lambda options, value: replace(options, xattr=_no_value(value)),
     "fsname": _source,
     "config": _config,
 }

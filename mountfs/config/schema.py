@@ -123,12 +123,27 @@ def _credential(text: str) -> str:
     return text
 
 
+def _listen(text: str, info: ValidationInfo) -> str:
+    """``HOST:PORT`` or ``unix:PATH`` with the path made absolute; empty stays empty."""
+    if text.startswith("unix:"):
+        return "unix:" + _expanded(text.removeprefix("unix:"), info)
+    if not text:
+        return text
+    host, _, port = text.rpartition(":")
+    if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535 and host):
+        raise ValueError('write "127.0.0.1:9464" or "unix:/path"')
+    if not is_loopback(host.removeprefix("[").removesuffix("]")):
+        raise ValueError("only a loopback address (127.0.0.1, [::1], localhost) is accepted: the figures tell what is read")
+    return text
+
+
 Path = Annotated[str, AfterValidator(_expanded)]
 Size = Annotated[int, BeforeValidator(parse_size)]
 SizeAboveZero = Annotated[int, BeforeValidator(parse_size), AfterValidator(_above_zero)]
 Seconds = Annotated[float, BeforeValidator(parse_duration)]
 SecondsAboveZero = Annotated[float, BeforeValidator(parse_duration), AfterValidator(_above_zero)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
+Listen = Annotated[str, AfterValidator(_listen)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
 Command = Annotated[tuple[str, ...], BeforeValidator(_command)]
 Variable = Annotated[str, AfterValidator(_variable)]
@@ -216,6 +231,16 @@ class Crawlers(Section):
     budget: int = setting(0, "newly fetched sessions each of them may cause", ge=0)
 
 
+class Metrics(Section):
+    """[metrics]: figures for Prometheus; needs the extra mountfs[metrics]."""
+
+    listen: Listen = setting(
+        "",
+        'where they are served: "127.0.0.1:9464" or "unix:/path"; nowhere unless said, for a port is open to every '
+        "user of the machine. Loopback only",
+    )
+
+
 class ProviderTable(Section):
     """[providers.NAME]: the keys every type of provider has. All others belong to the type."""
 
@@ -240,6 +265,7 @@ class FileSections(Section):
     network: Network = Field(default_factory=Network)
     limits: Limits = Field(default_factory=Limits)
     crawlers: Crawlers = Field(default_factory=Crawlers)
+    metrics: Metrics = Field(default_factory=Metrics)
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +305,7 @@ class Config:
     network: Network = field(default_factory=Network)
     limits: Limits = field(default_factory=Limits)
     crawlers: Crawlers = field(default_factory=Crawlers)
+    metrics: Metrics = field(default_factory=Metrics)
     providers: tuple[ProviderSettings, ...] = ()
     path: str | None = None
 

@@ -30,10 +30,6 @@ def provider_row(sessions: Sessions) -> Row:
     around = sessions.around
     figures = around.provider.statistics()
     error = sessions.last_error
-    states: dict[str, int] = {}
-    for session in sessions.seen():
-        if session.touched:
-            states[session.belief.state.value] = states.get(session.belief.state.value, 0) + 1
     return {
         "name": sessions.name,
         "type": around.provider.type,
@@ -43,7 +39,7 @@ def provider_row(sessions: Sessions) -> Row:
         "listing": sessions.listing.state.value,
         "listing_stale": sessions.listing.error is not None,
         "listed": sessions.listed_count,
-        "sessions": states,
+        "sessions": sessions.states(),
         "requests": {str(status): count for status, count in sorted(figures.requests.items())},
         "retries": figures.retries,
         "bytes": figures.bytes_received,

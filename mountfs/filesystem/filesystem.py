@@ -42,6 +42,7 @@ from mountfs.filesystem.nodes import NOBODY, Attributes, Caller, Dentry, Node, O
 from mountfs.filesystem.table import FOREVER_TTL, Nodes
 from mountfs.filesystem.usage import Usage
 from mountfs.filesystem.waiting import Waiting
+from mountfs.filesystem.xattrs import names_of, value_of
 from mountfs.model import Inode, Kind
 from mountfs.session import Session, Sessions, Snapshot
 from mountfs.tree.inodes import ROOT, Handles
@@ -81,6 +82,14 @@ class Filesystem:
             label = self.nodes.label(node)
             target = await self.waiting.wait(caller, lambda: snapshot.content.target(place), label, node.inode)
         return target
+
+    def getxattr(self, inode: Inode, name: bytes) -> bytes:
+        """One extended attribute; never waits. Raises NoAttribute."""
+        return value_of(self.nodes.node(inode), name)
+
+    def listxattr(self, inode: Inode) -> list[bytes]:
+        """The names of those an inode has."""
+        return names_of(self.nodes.node(inode))
 
     # -- lookup --------------------------------------------------------------------------------------------------
 
@@ -305,8 +314,11 @@ class Filesystem:
         self.usage.bytes += wanted
         if data is None:
             self.usage.reads_waited += 1
+            self.usage.bytes_waited += wanted
             self.usage.waited(opened.program(), wanted)
             data = await self.waiting.read(opened, offset, wanted)
+        elif isinstance(reader, InMemory):
+            self.usage.bytes_in_memory += wanted
         if len(data) != wanted:
             # The kernel would truncate the file silently on a short reply: this is the one place that forbids it.
             log.error("%s: %d bytes instead of %d at %d", opened.session.label, len(data), wanted, offset)

@@ -169,6 +169,9 @@ class Nodes:
             place = new.namespace.resolve(path)
             if place is None or (place < 0) != node.is_directory or (place >= 0 and new.inode_of(place) != node.inode):
                 self.invalidate(provider, self.parent(node), bytes(tree.namespace.name(node.place)))
+                continue
+            if place >= 0 and not new.needs_target(place):
+                node.snapshot, node.place = new, place  # else the old version would be kept as long as the inode
             elif place < 0 and new is not old:
                 before = old.namespace.resolve(path)
                 known = set(old.namespace.listing(before).names) if before is not None and before < 0 else set()

@@ -38,6 +38,11 @@ class Progress:
     total: int | None = None
     whole: bool = False
 
+    def facts(self, at: float, seconds: float, outcome: str) -> dict[str, object]:
+        """As JSON values, once it is over; ``at``: when, in seconds since 1970."""
+        way = "whole download" if self.whole else "ranges"
+        return {"at": at, "seconds": round(seconds, 3), "bytes": self.bytes, "way": way, "outcome": outcome}
+
 
 @dataclass(frozen=True, slots=True)
 class Workshop:

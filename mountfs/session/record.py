@@ -5,6 +5,7 @@ Concurrency: pure functions.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from mountfs.model import Phase, SessionInfo
@@ -33,3 +34,11 @@ def info_of(session_id: str, facts: dict[str, Any]) -> SessionInfo:
     found = (facts.get(key) for key in ("created", "modified", "ended"))
     times = [value if isinstance(value, int | float) else None for value in found]
     return SessionInfo(session_id, phase, str(facts.get("status", "")), *times)
+
+
+def info_known(said: SessionInfo | None, kept: SessionInfo) -> SessionInfo:
+    """What to believe of a session whose record is ``kept`` and of which the service ``said`` something: a final record
+    stays final; of a live one the listing may know more by now, but not that what we have was taken after the end."""
+    if said is None or kept.phase is Phase.TERMINAL:
+        return kept
+    return replace(said, phase=Phase.LIVE)

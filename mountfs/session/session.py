@@ -17,22 +17,19 @@ Concurrency: trio task thread; every change of state is free of awaits.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Any
 
 import trio
 
-from mountfs.caches import Flights
-from mountfs.config import Freshness, Network
 from mountfs.errors import MountfsError, NotReady, SnapshotLost, Unreachable
 from mountfs.model import Phase, SessionInfo
-from mountfs.providers import FileSource, Provider
-from mountfs.session.download import Progress, Workshop
+from mountfs.session.download import Progress
+from mountfs.session.keeping import Keeping
 from mountfs.session.life import NOTHING, Belief, State, after_error, after_snapshot, refetch_after
 from mountfs.session.opening import Opening
-from mountfs.session.record import facts_of, info_of
+from mountfs.session.record import info_known, info_of
 from mountfs.session.snapshot import Snapshot
+from mountfs.session.surroundings import Surroundings
 from mountfs.store import Address
 from mountfs.transport import NotModified
 from mountfs.tree.inodes import Numbering
@@ -42,20 +39,6 @@ log = logging.getLogger(__name__)
 KEEP_WHILE_OPEN = 600.0
 READY_POLL = 1.0  # while somebody waits for a session to become ready, it is asked for more often than ``pending``
 NANOSECONDS = 10**9
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What every session of one provider shares."""
-
-    provider: Provider
-    shop: Workshop
-    flights: Flights
-    freshness: Freshness
-    network: Network
-    account: str
-    offline: bool
-    changed: Callable[[Session, Snapshot, Snapshot], None]
 
 
 class Session:
@@ -76,6 +59,7 @@ class Session:
         self.address = Address(around.provider.content_key, around.account, session_id)
         self.numbering = Numbering(around.account, around.provider.content_key, session_id)
         self.label = f"{around.provider.name}/{session_id}"
+        self._keeping = Keeping(around, self.address, self.label)
         self._open_directories = 0
         self._kept_since = 0.0
         self.last_opening: dict[str, Any] | None = None
@@ -230,7 +214,7 @@ class Session:
         provider = self.around.provider
         info = self.info
         if info is None or (old is not None and info.phase is Phase.LIVE):
-            info = await self._status(deadline, old)
+            info = await self.around.status(self.id, self.info, deadline, keep=old is not None)
         if old is None:
             self.info = info  # also for an archive that fails: how long that is believed depends on the phase
         source = await provider.source(self.id, deadline=deadline)
@@ -248,27 +232,9 @@ class Session:
             self.progress = None
             now = trio.current_time()
             self._fetched_at, self._download_seconds = now, now - began
-            self.last_opening = {
-                "at": self.around.shop.wall(),
-                "seconds": round(now - began, 3),
-                "bytes": opening.progress.bytes,
-                "way": "whole download" if opening.progress.whole else "ranges",
-                "outcome": outcome,
-            }
+            self.last_opening = opening.progress.facts(self.around.shop.wall(), now - began, outcome)
         self.info = info
         return snapshot
-
-    async def _status(self, deadline: float, old: Snapshot | None) -> SessionInfo:
-        """The session's phase now. Without a status of its own (Kaizen), an archive that can be had is complete."""
-        provider = self.around.provider
-        if not provider.has_status:
-            return replace(self.info or SessionInfo(self.id, Phase.LIVE), phase=Phase.TERMINAL)
-        try:
-            return await provider.session(self.id, deadline=deadline)
-        except MountfsError:
-            if old is None:
-                raise
-            return self.info or SessionInfo(self.id, Phase.LIVE)
 
     def _opening(self) -> Opening:
         return Opening(
@@ -400,45 +366,22 @@ class Session:
         if self._looked_in_cache and not self.cached and since is None:
             return None
         self._looked_in_cache = True
-        shop = self.around.shop
-        record = shop.store.session(self.address)
-        facts = await shop.workers.disk(record.load)
-        if facts is None or not isinstance(facts.get("snapshot"), str) or facts.get("fetched", 0) < (since or 0.0):
+        facts = await self._keeping.load(since or 0.0)
+        if facts is None:
             return None
         self._checked_at = float(facts.get("checked") or 0)
-        info = info_of(self.id, facts)
-        # A final record stays final; of a live one the listing may know more by now.
-        if facts.get("phase") == Phase.TERMINAL.value or self.info is None:
-            self.info = info
-        elif self.info.phase is Phase.TERMINAL:
-            self.info = SessionInfo(
-                self.id, Phase.LIVE, self.info.status, self.info.created, self.info.modified, self.info.ended
-            )
-        offline = self.around.offline
-        source = None if offline else self.around.provider.zip_source(self.id)
+        self.info = info_known(self.info, info_of(self.id, facts))
         try:
-            return await self._opening().reopen(facts["snapshot"], source, None if offline else self._files_source)
+            return await self._keeping.reopen(self._opening(), facts)
         except MountfsError as exc:
             log.warning("%s: what the cache has cannot be used: %s", self.label, exc)
             return None
-
-    async def _files_source(self) -> FileSource | None:
-        """Where files that the cache lacks would come from, where each has a URL of its own: costs a request."""
-        deadline = trio.current_time() + self.around.network.deadline
-        source = await self.around.provider.source(self.id, deadline=deadline)
-        return source if isinstance(source, FileSource) else None
 
     async def _record(self, snapshot: Snapshot) -> None:
         """Records in the cache what is, or is about to be, shown."""
         info = self.info or SessionInfo(self.id, Phase.LIVE)
         final = info.phase is Phase.TERMINAL and self._belief_of(snapshot).state is not State.EMPTY
-        form = "files" if self._is_file_list(snapshot) else "zip"
-        facts = facts_of(info, snapshot, form=form, final=final, checked=self.around.shop.wall())
-        record = self.around.shop.store.session(self.address)
-        try:
-            await self.around.shop.workers.disk(lambda: record.save(facts, snapshot=snapshot.name))
-        except MountfsError as exc:
-            log.warning("%s: not recorded in the cache: %s", self.label, exc)
+        await self._keeping.save(info, snapshot, form="files" if self._is_file_list(snapshot) else "zip", final=final)
 
     def forget(self) -> None:
         """What is believed is forgotten; a snapshot stays for those who read it."""

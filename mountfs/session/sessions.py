@@ -13,6 +13,7 @@ Concurrency: trio task thread.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 
 import trio
 from cachetools import LRUCache
@@ -21,7 +22,8 @@ from mountfs.errors import Absent, DeadlineExceeded, MountfsError, NotFound
 from mountfs.model import Phase, SessionInfo
 from mountfs.session.life import NOTHING, Belief, State, after_error
 from mountfs.session.record import info_of
-from mountfs.session.session import Session, Surroundings
+from mountfs.session.session import Session
+from mountfs.session.surroundings import Surroundings
 
 log = logging.getLogger(__name__)
 
@@ -220,6 +222,10 @@ class Sessions:
     def seen(self) -> list[Session]:
         """The sessions somebody looked at since the start."""
         return list(self._sessions.values())
+
+    def states(self) -> dict[str, int]:
+        """How many of those are in which state."""
+        return dict(Counter(session.belief.state.value for session in self._sessions.values() if session.touched))
 
     def listing_left(self) -> float:
         """Seconds for which the listing may be told to the kernel."""

@@ -6,7 +6,7 @@ Concurrency: blocking; shared between processes as every record is.
 from __future__ import annotations
 
 from mountfs.model import Phase
-from mountfs.session.session import Surroundings
+from mountfs.session.surroundings import Surroundings
 from mountfs.store import Address
 
 

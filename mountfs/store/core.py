@@ -172,6 +172,11 @@ class Store:
         """Bytes on disk as counted so far, by all processes."""
         return self._budget.used
 
+    @property
+    def evictions(self) -> tuple[int, int]:
+        """(snapshots and members, bytes) that made room for others, by this process."""
+        return self._evictor.evicted, self._evictor.evicted_bytes
+
     # -- sessions ------------------------------------------------------------------------------------------------
 
     def account(self, base_url: str, key: str | None) -> str:

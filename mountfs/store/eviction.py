@@ -38,6 +38,9 @@ class Evictor:
 
     def __init__(self, place: Place) -> None:
         self._place = place
+        self.evicted = 0
+        """Snapshots and members that went, by this process."""
+        self.evicted_bytes = 0
 
     def free(self, size: int) -> int:
         """Remove what was used longest ago until ``size`` bytes are free; answers how many really are."""
@@ -46,15 +49,14 @@ class Evictor:
         heapq.heapify(heap)
         while heap and freed < size:
             unit = heapq.heappop(heap)
-            if unit.member:
-                freed += self._remove_member(unit)
-                continue
-            gone = self.remove_snapshot(unit.key)
+            gone = self._remove_member(unit) if unit.member else self.remove_snapshot(unit.key)
             if gone is None:
                 for member in self._members(unit.key):
                     heapq.heappush(heap, member)
             else:
                 freed += gone
+                self.evicted += gone > 0
+        self.evicted_bytes += freed
         if freed < size:
             freed += self._remove_records(size - freed)
         return freed

@@ -63,8 +63,8 @@ class Namespace:
         max_directories: int | None = None,
         listings: MutableMapping[int, Listing] | None = None,
     ) -> None:
-        """``root_mtime_ns``: the root's time. ``max_directories``: None for what is sensible. ``listings``: keeps listings
-        in use, instead of a cache of our own.
+        """``root_mtime_ns``: the root's time. ``max_directories``: None for what is sensible. ``listings``: keeps
+        listings in use, instead of a cache of our own.
 
         Raises LimitExceeded above ``max_directories``.
         """

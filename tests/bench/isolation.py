@@ -24,6 +24,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from drives import World, zip_of
+from faults.stuck import in_read
 from mounts import NOBODY, Daemon, as_user, until
 
 from mountfs.demo import steps
@@ -64,11 +65,11 @@ def measure(place: Path, fresh: Iterator[int]) -> dict[str, list[float]]:
 
 
 @contextmanager
-def waiting(commands: list[list[str]], user: int | None) -> Iterator[None]:
+def waiting(commands: list[list[str]], user: int | None) -> Iterator[list[subprocess.Popen[bytes]]]:
     quiet = subprocess.DEVNULL
     running = [subprocess.Popen([*as_user(user), *words], stdout=quiet, stderr=quiet) for words in commands]
     try:
-        yield
+        yield running
     finally:
         for process in running:
             process.kill()
@@ -122,8 +123,8 @@ def main() -> int:
                 big = drive / "browserbase" / BIG
                 subprocess.run([*as_user(user), "ls", str(big)], check=True, stdout=subprocess.DEVNULL)
                 fakes.browserbase.inject(steps.Stall(300_000), times=None)
-                with waiting([["cat", str(big / f"big{number}.bin")] for number in range(args.hung)], user):
-                    until(lambda: len(fakes.browserbase.requests) > args.hung)
+                with waiting([["cat", str(big / f"big{number}.bin")] for number in range(args.hung)], user) as hung:
+                    until(lambda: sum(in_read(process.pid) for process in hung) >= 6)
                     time.sleep(1)
                     os.seteuid(user or 0)
                     results[f"{args.hung} hung in read"] = measure(drive, fresh)

@@ -1,7 +1,7 @@
 # ruff: noqa: E501 - a table reads best with a row a line
 """What people do wrong, and the one line each gets: what is wrong and what to do, never a traceback.
 
-``TABLE`` is the table; ``python tests/cli/test_mistakes.py`` prints it as Markdown. In a row, ``{tmp}`` is a directory
+``TABLE`` is the table; ``PYTHONPATH=tests python tests/cli/test_mistakes.py`` prints it as Markdown. In a row, ``{tmp}`` is a directory
 of the test's own and ``{config}`` a right configuration; ``file`` is the text of ``{tmp}/c.toml``.
 """
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 from drives import World, id_of, zip_of
+from faults.stuck import in_read
 from mounts import NOBODY, Daemon, as_user, needs_fuse, needs_root, sh, until
 
 from mountfs.cli.table import mount_at
@@ -125,7 +126,7 @@ def test_readers_hung_in_read(open_device: None) -> None:
             fakes.clear_requests()
             fakes.store.inject(steps.Stall(300_000), times=None)
             with blocked(*(["cat", big / file] for file in files), user=NOBODY) as stuck:
-                until(lambda: len(fakes.store.requests) >= world.config().network.max_connections)
+                until(lambda: sum(in_read(program.pid) for program in stuck) >= 6)
                 told = sh("cat", daemon.place / "dari" / "s_1" / "a.txt", user=NOBODY)
                 assert told.stdout == "alpha" * 10_000
                 for program in stuck:

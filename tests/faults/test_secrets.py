@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from drives import PROVIDERS, Drive, World, id_of, zip_of
-from mounts import Daemon, needs_fuse
+from mounts import Daemon
 
 from mountfs.control import ask, socket_path
 from mountfs.demo import steps

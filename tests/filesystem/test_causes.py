@@ -167,6 +167,19 @@ def test_throttled_within_the_deadline(world: World) -> None:
     world.run(main)
 
 
+def test_throttling_binds_one_session(world: World) -> None:
+    """A Retry-After for one session's archive does not keep the others waiting."""
+    world.session("dari", zip_of(FILES))
+    world.session("dari", zip_of(FILES), number=2)
+    world.fakes.dari.fail_next(429, times=100, headers={"retry-after": "3600"}, path="s_1/workspace")
+
+    async def main(drive: Drive) -> None:
+        assert await drive.error(drive.ls("dari/s_1")) == "EBUSY"
+        assert await drive.ls("dari/s_2") == ["a.txt", "logs"]
+
+    world.run(main)
+
+
 # -- a service that fails ------------------------------------------------------------------------------------------
 
 
@@ -178,6 +191,19 @@ def test_server_errors(world: World, caplog: pytest.LogCaptureFixture, provider:
     world.fake(provider).inject(steps.Answer(status), times=None)
     expect_errno(world, f"{provider}/{id_of(provider)}", "EREMOTEIO")
     assert told(caplog, provider, str(status))
+
+
+def test_one_line_however_often_it_is_asked(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """A failure leaves one line: what is believed is not logged again each time it is told."""
+    world.session("dari")
+    world.fakes.dari.inject(steps.Answer(500), times=None)
+
+    async def main(drive: Drive) -> None:
+        for _ in range(5):
+            assert await drive.error(drive.ls("dari/s_1")) == "EREMOTEIO"
+
+    world.run(main)
+    assert sum("s_1" in line for line in caplog.messages) == 1
 
 
 def test_server_error_is_retried(world: World) -> None:
