@@ -33,6 +33,7 @@ from mountfs.config import Config, resolve_keys, runtime_directory
 from mountfs.config.mount import MountOptions
 from mountfs.control import Mount, Verbs, describe, listen, socket_path
 from mountfs.filesystem import Filesystem, note_request
+from mountfs.metrics import Figures, serving
 from mountfs.providers import Provider, make
 from mountfs.service import Supervision
 from mountfs.service.canary import feed
@@ -60,6 +61,10 @@ class Parts:
     store: Store
     workers: Workers
     memory: LRUCache[Hashable, bytes]
+
+    def memory_use(self) -> tuple[int, int]:
+        """(bytes in the memory cache, bytes it may hold)."""
+        return int(self.memory.currsize), int(self.memory.maxsize)
 
 
 @asynccontextmanager
@@ -197,9 +202,13 @@ async def _serve(
                     built.workers,
                     Mount(mountpoint, version("mountfs"), time.time(), state, config.path),
                     wall=time.time,
-                    memory=lambda: (int(built.memory.currsize), int(built.memory.maxsize)),
+                    memory=built.memory_use,
                 )
-                async with listen(socket_path(runtime_directory(os.environ), mountpoint), verbs.table()):
+                figures = Figures(filesystem, built.store, built.workers, built.memory_use, version("mountfs"))
+                async with (
+                    listen(socket_path(runtime_directory(os.environ), mountpoint), verbs.table()),
+                    serving(config.metrics.listen, figures),
+                ):
                     ready()
                     log.info("mounted on %s", mountpoint)
                     async with trio.open_nursery() as nursery:

@@ -133,7 +133,7 @@ def _listen(text: str, info: ValidationInfo) -> str:
     if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535 and host):
         raise ValueError('write "127.0.0.1:9464" or "unix:/path"')
     if not is_loopback(host.removeprefix("[").removesuffix("]")):
-        raise ValueError("only a loopback address (127.0.0.1, [::1], localhost) is accepted: the figures tell what is read")
+        raise ValueError("only a loopback address (127.0.0.1, [::1], localhost) is accepted")
     return text
 
 

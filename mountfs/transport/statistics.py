@@ -16,8 +16,8 @@ from mountfs.tally import Tally
 @dataclass(frozen=True, slots=True)
 class Statistics:
     """A moment's figures. ``requests``: by HTTP status; 0 counts those without an answer. Times are seconds:
-    ``latency`` is the mean to the first byte, ``last_error_at`` is since 1970. ``answers``: the times to the first byte by
-    status; shared, not a copy."""
+    ``latency`` is the mean to the first byte, ``last_error_at`` is since 1970. ``answers``: the times to the first
+    byte by status; shared, not a copy."""
 
     requests: Mapping[int, int]
     retries: int

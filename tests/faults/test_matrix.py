@@ -1,9 +1,10 @@
-"""Every step x every operation x every form of every service: the errno of design.md §2, within the deadline, one line in
-the log that helps and holds no secret, nothing wrong kept, and the same operation succeeds once the fault is gone.
+"""Every step x every operation x every form of every service: the errno of design.md §2, within the deadline, one
+line in the log that helps and holds no secret, nothing wrong kept, and the same operation succeeds once the fault is
+gone.
 
-Questions (list, lookup, and entering by way of a status or of minting a URL) ask for JSON; transfers (readdir, open, read
-early, read late, read late of a compressed member) move the archive's bytes. Where an operation is not touched by a fault
-it simply succeeds: that is part of the table.
+Questions (list, lookup, and entering by way of a status or of minting a URL) ask for JSON; transfers (readdir, open,
+read early, read late, read late of a compressed member) move the archive's bytes. Where an operation is not touched by
+a fault it simply succeeds: that is part of the table.
 """
 
 from __future__ import annotations

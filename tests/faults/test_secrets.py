@@ -1,5 +1,6 @@
-"""Secrets: a recognisable key, signed URL and session JSON are planted, every way to fail is gone through at DEBUG, and then
-nothing of them is in the log, the answers of the control socket, the cache, the errors' texts or the process's arguments.
+"""Secrets: a recognisable key, signed URL and session JSON are planted, every way to fail is gone through at DEBUG, and
+then nothing of them is in the log, the answers of the control socket, the cache, the errors' texts or the process's
+arguments.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ WAYS: dict[str, Step | Mode] = {
 
 
 @pytest.fixture
-def planted(world: World) -> Iterator[World]:
+def planted(world: World) -> World:
     """Services whose keys can be recognised, behind proxies; Browserbase's zips lie at another origin."""
     world.fakes.browserbase.redirect = True
     for provider, key in KEYS.items():
@@ -61,7 +62,7 @@ def planted(world: World) -> Iterator[World]:
     world.set("network", deadline="5s", lookup_timeout="5s", retries=0)
     world.set("freshness", failing="0s", refused="0s", absent="0s", pending="0s", listing="0s", live="0s", empty="0s")
     world.set("providers.kaizen", list=True)
-    yield world
+    return world
 
 
 def secrets_in(text: str) -> list[str]:
@@ -194,8 +195,8 @@ def everything_told(daemon: Daemon) -> str:
     "step", [steps.Answer(401, {"error": "KEY", "message": "KEY", "detail": "KEY"}), steps.Reset(30)]
 )
 def test_through_a_mount(planted: World, mount: Callable[..., Daemon], step: Step) -> None:
-    """The daemon's own log at DEBUG, ``status``, ``why``, ``refresh`` and ``fetch``, extended attributes and the process's
-    arguments and environment: none of them holds a secret."""
+    """The daemon's own log at DEBUG, ``status``, ``why``, ``refresh`` and ``fetch``, extended attributes and the
+    process's arguments and environment: none of them holds a secret."""
     world = planted
     for provider in PROVIDERS:
         world.session(provider, zip_of({"big.bin": NOISE, "a.txt": b"alpha"}, stored=True))

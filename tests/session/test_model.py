@@ -207,7 +207,7 @@ class LifeMachine(RuleBasedStateMachine):
         self.loop.end()
         if crash:
             left = self.place / "cache" / "v1" / "tmp" / "dead"
-            left.mkdir(exist_ok=True)
+            left.mkdir(parents=True, exist_ok=True)
             (left / "half").write_bytes(b"x" * 10_000)
         self.loop = Loop(self.world, self.clock)
 

@@ -11,7 +11,7 @@ pytestmark = needs_fuse
 
 @pytest.mark.parametrize("seed", [11])
 def test_short_soak(seed: int) -> None:
-    """Workers at random operations, sessions that change, services that fail: right bytes, or an errno with a reason."""
+    """Random operations, sessions that change, services that fail: right bytes, or an errno with a reason."""
     result = run(6, workers=16, sessions=40, seed=seed)
     assert result.wrong == []
     assert result.unexplained == []
