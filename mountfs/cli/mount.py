@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 def command(mountpoint: str | None, offline: bool, foreground: bool | None, words: Sequence[str]) -> int:
     """Mount the configured providers on MOUNTPOINT (else the configuration's).
 
-    Own words of -o: allow_other, uid=, gid=, umask=, noexec, offline, fsname=, config=PATH. Those of fstab are
+    Own words of -o: allow_other, uid=, gid=, umask=, noexec, xattr, offline, fsname=, config=PATH. Those of fstab are
     accepted.
     """
     log_level("info")

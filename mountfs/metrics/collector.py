@@ -1,12 +1,12 @@
 """What is told to Prometheus. Every family is made at scrape time from statistics the parts keep anyway.
 
-Labels are few and bounded: providers, HTTP statuses, kinds of request, errnos, states. Never a session, a path, a URL or
-a program: a figure must tell nothing of what is read, and a thousand sessions must not become a thousand series.
+Labels are few and bounded: providers, HTTP statuses, kinds of request, errnos, states. Never a session, a path, a URL
+or a program: a figure must tell nothing of what is read, and a thousand sessions must not become a thousand series.
 
 *Where bytes come from*: ``mountfs_provider_received_bytes_total`` is what came over the network, bodies as they were
 sent. ``mountfs_read_bytes_total`` is what programs were given, by ``source``: ``memory`` (a small member held in
-memory), ``cache`` (on this disk, at once), ``waited`` (a transfer, inflating or a slow disk came first). What the kernel
-has in its page cache is not asked of us, and in neither.
+memory), ``cache`` (on this disk, at once), ``waited`` (a transfer, inflating or a slow disk came first). What the
+kernel has in its page cache is not asked of us, and in neither.
 
 Concurrency: ``collect`` is synchronous, trio task thread; about 3 ms of a loaded daemon's time a scrape.
 """
