@@ -2,8 +2,8 @@
 
     python tests/bench/isolation.py [--blocked 300] [--sessions 150] [--user]
 
-*Blocked*: so many processes wait in opendir for a provider that takes connections and never answers. *Hung*: 20 readers
-hang inside read. ``--user``: mounted by an ordinary user (root may choose), whose max_background stays at the kernel's 12.
+*Blocked*: so many processes wait in opendir for a provider that takes connections and never answers. *Hung*: of 20
+readers at least 6 hang inside read. ``--user``: mounted by an ordinary user, whose max_background stays at 12.
 Cached is what was read before, by its pages dropped from the kernel's cache; uncached is a session never entered.
 
 Concurrency: blocking; the blocked processes sleep, so they cost memory alone.

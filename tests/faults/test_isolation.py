@@ -197,7 +197,7 @@ def test_within_limits(world: World, mount: MOUNT, most: int) -> None:
     try:
         for number in range(200):
             for at in range(5):
-                held.append((number, at, os.open(daemon.place / "kaizen" / f"s_{number}" / f"f{at}.txt", os.O_RDONLY)))
+                held.append((number, at, os.open(daemon.place / "kaizen" / f"s_{number}" / f"f{at}.txt", os.O_RDONLY)))  # noqa: PERF401 - closed one by one if it fails
         assert len(os.listdir(f"/proc/{daemon.pid}/fd")) <= most
         for number, at, descriptor in held:
             assert os.pread(descriptor, 1 << 16, 0) == b"%d %d\n" % (number, at) * 300
@@ -216,8 +216,8 @@ def resident(pid: int) -> int:
 
 @pytest.mark.parametrize("provider", ["kaizen", "dari", "browserbase"])
 def test_crawler(world: World, mount: MOUNT, tmp_path: Path, provider: str) -> None:
-    """A program that indexes drives gets EACCES from a session that is not here, without a request; from one that is, it
-    gets what everybody does."""
+    """A program that indexes drives gets EACCES from a session that is not here, without a request; from one that is,
+    it gets what everybody does."""
     world.session(provider, zip_of({"a.txt": b"alpha"}))
     crawler = tmp_path / "updatedb"
     shutil.copy(shutil.which("ls") or "/bin/ls", crawler)

@@ -120,9 +120,10 @@ def test_figures(world: World, tmp_path: Path) -> None:
         await fs.release(handle)
         assert value(samples, "mountfs_read_bytes_total", source="memory") == len(data)
         assert value(samples, "mountfs_read_bytes_total", source="cache") == 0
-        assert value(samples, "mountfs_opens_total", waited="yes") + value(
-            samples, "mountfs_opens_total", waited="no"
-        ) == 1
+        assert (
+            value(samples, "mountfs_opens_total", waited="yes") + value(samples, "mountfs_opens_total", waited="no")
+            == 1
+        )
         assert value(samples, "mountfs_provider_received_bytes_total", provider="dari") > 0
         assert value(samples, "mountfs_provider_requests_total", provider="dari", status="200") >= 1
         assert value(samples, "mountfs_provider_answer_seconds_count", provider="dari", status="200") >= 1
@@ -159,7 +160,7 @@ def test_operations(world: World) -> None:
 
 def test_failures(world: World) -> None:
     """A service's failures are told by status; nothing of session, path or key is in any figure."""
-    world.session("dari", zip_of({"secret-name.txt": b"x"}), "s_hidden")
+    world.fakes.dari.add("s_hidden", zip_of({"secret-name.txt": b"x"}))
     world.fakes.dari.fail_next(503, 1)
     listen = f"127.0.0.1:{free_port()}"
 
