@@ -40,6 +40,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--part", choices=("local", "remote", "all"), default="all")
     parser.add_argument("--limit", type=float, default=120.0, help="seconds a step may take")
     parser.add_argument("--keep-caches", action="store_true", help="do not drop the kernel's caches between runs")
+    parser.add_argument("--pulse", action="store_true", help="measure how long mountfs leaves a question unanswered")
     parser.add_argument("--fresh", action="store_true", help="forget earlier results")
     parser.add_argument("--report-only", action="store_true")
     parser.add_argument("--work", type=Path, default=Path(os.environ.get("BENCH_WORK", "/var/tmp/mountfs-bench")))
@@ -62,7 +63,9 @@ def main() -> int:
         (options.work / "archives").mkdir(exist_ok=True)
         server = Server(options.work / "archives")
         try:
-            bench = Bench(options.work, server, options.limit, not options.keep_caches, partial(_record, results))
+            bench = Bench(
+                options.work, server, options.limit, not options.keep_caches, options.pulse, partial(_record, results)
+            )
             for part, tools, scenarios in (
                 ("local", LOCAL, workloads.LOCAL),
                 ("remote", REMOTE, workloads.REMOTE),

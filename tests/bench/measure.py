@@ -79,12 +79,14 @@ class Server:
 
 @dataclass
 class Bench:
-    """``work``: where everything lies. ``limit``: seconds a step may take. ``drop``: whether caches are dropped."""
+    """``work``: where everything lies. ``limit``: seconds a step may take. ``drop``: whether caches are dropped.
+    ``pulse``: whether pauses are measured, which costs some time itself."""
 
     work: Path
     server: Server
     limit: float
     drop: bool
+    pulse: bool
     record: Callable[[Sample], None]
 
     def archive(self, name: str) -> Archive:
@@ -161,7 +163,7 @@ class Bench:
         template = step.unzip if tool.only_unzip and step.unzip else step.command
         command = scene.pinned([word.format(**words) for word in template])
         with ExitStack() as stack:
-            pauses = stack.enter_context(_pulse(shown.root)) if step.pulse and tool.name == OURS else []
+            pauses = stack.enter_context(_pulse(shown.root)) if self.pulse and step.pulse and tool.name == OURS else []
             seconds, fault = self._time(command, own_clock=template[:2] == CLIENT)
         if step.checked and not fault:
             facts = json.loads(_output([*CLIENT, "copied", str(out)]))

@@ -40,7 +40,7 @@ def test_every_metric_exists(tmp_path: Path) -> None:
 
 
 def test_form() -> None:
-    """Grafana's own rules: panels have numbers of their own and do not overlap, every query has a letter and a source."""
+    """Panels have numbers of their own and do not overlap; every query has a letter and a source."""
     board = json.loads(DASHBOARD.read_text())
     panels = board["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)

@@ -231,9 +231,11 @@ def test_port_taken(world: World, caplog: pytest.LogCaptureFixture) -> None:
         listen = f"127.0.0.1:{other.getsockname()[1]}"
         with caplog.at_level(logging.WARNING):
             served(world.config(), listen, _root)
-    assert [record.getMessage() for record in caplog.records] == [
-        f"metrics are not served on {listen}: {os.strerror(errno.EADDRINUSE)}; give each mount a metrics.listen of its own"
-    ]
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        f"metrics are not served on {listen}: {os.strerror(errno.EADDRINUSE)}; "
+        "give each mount a metrics.listen of its own"
+    )
 
 
 def test_socket_in_the_way(world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -266,10 +268,11 @@ def test_package_missing(
     monkeypatch.delitem(sys.modules, "mountfs.metrics.collector", raising=False)
     with caplog.at_level(logging.WARNING):
         served(world.config(), f"unix:{tmp_path}/m.sock", _root)
-    assert [record.getMessage() for record in caplog.records] == [
+    (record,) = caplog.records
+    assert record.getMessage() == (
         "metrics are not served: prometheus-client is not installed; run pip install 'mountfs[metrics]', "
         "or remove metrics.listen"
-    ]
+    )
 
 
 async def _root(fs: Filesystem) -> None:

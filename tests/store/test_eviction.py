@@ -41,6 +41,19 @@ def test_the_bound_holds_at_every_write(make_store: MakeStore, tmp_path: Path) -
     assert len(_cached(store)) >= 2
 
 
+def test_evictions_are_counted(make_store: MakeStore) -> None:
+    """What made room for others is counted, with its bytes."""
+    with make_store(max_size=4 * MIB) as store:
+        _keep(store, "s0", MIB)
+        assert store.evictions == (0, 0)
+        for number in range(1, 9):
+            _keep(store, f"s{number}", MIB)
+        gone = 9 - len(_cached(store))
+        count, size = store.evictions
+        assert count == gone > 0
+        assert size >= gone * MIB
+
+
 def test_least_recently_used_goes_first(make_store: MakeStore, clock: Clock) -> None:
     """Reading a session, in this run or an earlier one, saves it from eviction."""
     with make_store(max_size=5 * MIB) as store:
