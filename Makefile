@@ -10,7 +10,8 @@
 
 VENV ?= .venv
 BIN := $(VENV)/bin
-PYTEST_ARGS ?=
+# Three at a time on two cores: much of a mount's test is waiting. A file's tests stay together, in order.
+PYTEST_ARGS ?= -n 3 --dist loadfile
 BENCH_ARGS ?=
 FUZZ_SECONDS ?= 600
 SOAK_MINUTES ?= 10
