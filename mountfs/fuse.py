@@ -354,6 +354,7 @@ async def mounted(
     except RuntimeError as error:  # libfuse, or fusermount3, has said why on standard error
         raise MountfsError(f"{mountpoint}: cannot be mounted: {error}", advice=MAY_NOT) from None
     ended = trio.Event()
+    gone = False
 
     async def serve() -> None:
         try:
@@ -361,13 +362,17 @@ async def mounted(
         finally:
             ended.set()
 
-    async with trio.open_nursery() as nursery:
-        filesystem.nodes.invalidate = Invalidator(filesystem, nursery)
-        nursery.start_soon(serve)
-        nursery.start_soon(filesystem.waiting.watch_reads)
-        nursery.start_soon(filesystem.waiting.watch_callers)
-        try:
-            yield ended
-        finally:
-            nursery.cancel_scope.cancel()
-            pyfuse3.close(unmount=not ended.is_set())
+    try:
+        async with trio.open_nursery() as nursery:
+            filesystem.nodes.invalidate = Invalidator(filesystem, nursery)
+            nursery.start_soon(serve)
+            nursery.start_soon(filesystem.waiting.watch_reads)
+            nursery.start_soon(filesystem.waiting.watch_callers)
+            try:
+                yield ended
+            finally:
+                gone = ended.is_set()
+                nursery.cancel_scope.cancel()
+    finally:
+        # Only now: a worker that still ran would go on with a session that is freed, and crash the process.
+        pyfuse3.close(unmount=not gone)

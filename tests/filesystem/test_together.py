@@ -181,7 +181,7 @@ def test_stuck_reads_are_given_up_where_the_kernel_has_little_room(world: World)
     """While the kernel sends few READs at a time and most of them wait on one provider without news, the oldest is
     answered ETIMEDOUT, one after the other, until others' reads have room."""
     world.session("kaizen", zip_of({"noise": NOISE * 3}, stored=True))
-    world.set("network", deadline="3000s", read_timeout="3000s")
+    world.set("network", deadline="3000s", read_timeout="3000s", connect_timeout="3000s")
     outcome: list[str] = []
 
     async def main(drive: Drive) -> None:

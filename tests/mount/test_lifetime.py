@@ -9,6 +9,8 @@ import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from drives import World, zip_of
@@ -16,6 +18,8 @@ from mounts import Daemon, needs_fuse, sh, until
 
 from mountfs.cli.table import mount_at
 from mountfs.demo import steps
+from mountfs.filesystem import Filesystem
+from mountfs.filesystem.usage import Usage
 
 pytestmark = needs_fuse
 
@@ -144,13 +148,17 @@ def test_unexpected_error_is_eio(caplog: pytest.LogCaptureFixture) -> None:
     import pyfuse3
     import trio
 
-    from mountfs.fuse import guarded
+    from mountfs.fuse import Operations, guarded
 
-    @guarded
-    async def handler() -> None:
-        raise ZeroDivisionError("a bug")
+    class Broken(Operations):
+        @guarded
+        async def statfs(self, ctx: object) -> pyfuse3.StatvfsData:
+            raise ZeroDivisionError("a bug")
+
+    tree = cast("Filesystem", SimpleNamespace(nodes=None, usage=Usage()))
+    broken = Broken(tree, uid=0, gid=0, umask=0)
 
     with pytest.raises(pyfuse3.FUSEError) as failed:
-        trio.run(handler)
+        trio.run(broken.statfs, None)
     assert failed.value.errno == errno.EIO
     assert any(record.exc_info for record in caplog.records)
