@@ -88,7 +88,6 @@ class Archive(Local):
         self._ahead_left = 0
         self._latency = 0.0
         self.fetched_bytes = 0
-        self.requests = 0
         self.came_whole = False
         self.told_by_opener = True
         """While the directory is being read, whoever opens the archive tells what failed; afterwards we do."""
@@ -274,7 +273,7 @@ class Archive(Local):
             if error is not None and transfer.at < transfer.stop:
                 until = trio.current_time() + max(self._patience.failing, HEARD)
                 self._failures.append((transfer.rest, error, until))
-                if not self.told_by_opener and any(_touch(w.need, transfer.rest) for w in self._waiters):
+                if not self.told_by_opener and any(window.touch(w.need, transfer.rest) for w in self._waiters):
                     log.warning("%s: bytes %d-%d: %s", self.label, transfer.at, transfer.stop, error)
             self._wake_all()
         if error is None and self._interest and self._cursor is not None:
@@ -313,7 +312,6 @@ class Archive(Local):
 
     async def _request(self, transfer: Transfer, span: Span) -> None:
         assert self.source is not None
-        self.requests += 1
         asked = trio.current_time()
         deadline = asked + self._patience.deadline
         async with self.source.open(span, pin=self.validator, deadline=deadline) as body:
@@ -400,7 +398,3 @@ class Archive(Local):
         """What is believed of this archive's transfers now, for ``why`` and ``status``."""
         now = trio.current_time()
         return [error for _, error, until in self._failures if until > now and isinstance(error, ServiceError)]
-
-
-def _touch(a: Span, b: Span) -> bool:
-    return a.start < b.stop and b.start < a.stop

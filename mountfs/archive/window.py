@@ -156,3 +156,8 @@ def merge(spans: list[Span]) -> list[Span]:
         else:
             merged.append(span)
     return merged
+
+
+def touch(a: Span, b: Span) -> bool:
+    """Whether they share a byte."""
+    return a.start < b.stop and b.start < a.stop
