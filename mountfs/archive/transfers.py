@@ -155,9 +155,11 @@ class Archive(Local):
 
     async def _wait(self, waiter: Waiter, need: Span) -> None:
         """Waits for news; now and then looks whether a slow transfer should leave the need to a faster one."""
-        with trio.move_on_after(SLOW_WAIT):
+        with trio.move_on_after(SLOW_WAIT) as patience:
             await waiter.event.wait()
         waiter.event = trio.Event()
+        if not patience.cancelled_caught:
+            return
         now = trio.current_time()
         for transfer in self._transfers:
             if transfer.at < need.start < transfer.stop and transfer.seconds_to(need.start, now) > SLOW_WAIT:

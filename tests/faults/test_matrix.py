@@ -101,7 +101,7 @@ OF_QUESTIONS = (
     Fault("stalls", steps.Stall(5), "ETIMEDOUT", silent=True),
     Fault("a byte a second", steps.Dribble(), "ETIMEDOUT", silent=True, slow=True),
     Fault("gzip", steps.Gzip(), ""),
-    Fault("more than announced", steps.Surplus(), ""),
+    Fault("more than announced", steps.Surplus(), "", either="EREMOTEIO"),
     Fault("flipped byte", steps.FlipByte(0), "EREMOTEIO"),
     Fault("elsewhere", steps.Redirect("http://127.0.0.1:9/x"), "EREMOTEIO"),
 )
