@@ -188,12 +188,15 @@ async def _serve(
             async with fuse.mounted(
                 filesystem,
                 mountpoint,
-                uid=os.getuid() if options.uid is None else options.uid,
-                gid=os.getgid() if options.gid is None else options.gid,
-                umask=options.umask,
+                owner=fuse.Owner(
+                    os.getuid() if options.uid is None else options.uid,
+                    os.getgid() if options.gid is None else options.gid,
+                    options.umask,
+                    time.time_ns(),
+                ),
                 xattr=options.xattr,
+                express=options.express,
                 options=_fuse_options(options),
-                now_ns=time.time_ns(),
                 device=supervision.device,
             ) as ended:
                 state = await trio.to_thread.run_sync(fuse.tune, mountpoint)

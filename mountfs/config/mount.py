@@ -20,6 +20,7 @@ from mountfs.errors import ConfigError
 class MountOptions:
     """How a tree is mounted. ``uid``, ``gid``: None for the mounting user's own. ``umask``: bits taken from every
     mode. ``xattr``: whether extended attributes are answered (``filesystem/xattrs.py`` says what that costs).
+    ``express``: whether what is at hand is answered without pyfuse3 (``fuse/express.py``); for finding faults.
     ``source``: what the mount table shows as the device. ``config``: the configuration's path, from ``config=``; for
     the command line only."""
 
@@ -29,6 +30,7 @@ class MountOptions:
     umask: int = 0
     noexec: bool = False
     xattr: bool = False
+    express: bool = True
     offline: bool = False
     source: str = "mountfs"
     config: str | None = None
@@ -79,6 +81,7 @@ def parse_mount_words(words: Iterable[str], *, helper: bool = False) -> MountOpt
 def mount_words(options: MountOptions) -> list[str]:
     """The words that give ``options`` again, ``config`` and ``offline`` left to their own flags."""
     words = [name for name in ("allow_other", "noexec", "xattr") if getattr(options, name)]
+    words += [] if options.express else ["noexpress"]
     words += [f"{name}={getattr(options, name)}" for name in ("uid", "gid") if getattr(options, name) is not None]
     if options.umask:
         words.append(f"umask={options.umask:03o}")
@@ -145,6 +148,7 @@ OWN: dict[str, Callable[[MountOptions, str | None], MountOptions]] = {
     "noexec": lambda options, value: replace(options, noexec=_no_value(value)),
     "offline": lambda options, value: replace(options, offline=_no_value(value)),
     "xattr": lambda options, value: replace(options, xattr=_no_value(value)),
+    "noexpress": lambda options, value: replace(options, express=not _no_value(value)),
     "fsname": _source,
     "config": _config,
 }

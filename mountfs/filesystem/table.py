@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from mountfs.errors import NotADirectory, SnapshotLost
+from mountfs.errors import NotADirectory, NotFound, SnapshotLost
 from mountfs.filesystem.nodes import DIRECTORY_MODE, EXECUTABLE, FILE_MODE, MODES, Attributes, Node, OpenDirectory
 from mountfs.model import Inode, Kind
 from mountfs.session import Facts, Session, Sessions, Snapshot
@@ -93,13 +93,15 @@ class Nodes:
             yield name, node, Attributes(node.inode, _mode(facts), facts.size, facts.mtime_ns, ttl)
 
     def child(self, node: Node, snapshot: Snapshot, name: bytes) -> tuple[Attributes, Node] | None:
-        """A name in a directory inside a session; None where it is not there, or where more than a look is needed (a
-        link's target, a member that failed its check)."""
+        """A name in a directory inside a session; None where more than a look is needed (a link's target, a member that
+        failed its check). Raises NotFound."""
         sessions, session = node.sessions, node.session
         assert sessions is not None
         assert session is not None
         found = snapshot.child(self.place_in(node, snapshot), name)
-        if found is None or snapshot.dead_until:
+        if found is None:
+            raise NotFound("no such name here")
+        if snapshot.dead_until:
             return None
         place, candidate, facts = found
         if place >= 0 and snapshot.needs_target(place):

@@ -176,6 +176,13 @@ class Waiting:
                     wait.signalled = True
                     wait.scope.cancel()
 
+    def look_at(self, pid: int) -> None:
+        """The kernel says that this caller has a signal pending: its waits are looked at now."""
+        for wait in list(self._waits):
+            if wait.caller.pid == pid and wait.caller.interrupted():
+                wait.signalled = True
+                wait.scope.cancel()
+
     @staticmethod
     def _given_up(label: str, seconds: float, so_far: str, *, signalled: bool) -> MountfsError:
         if signalled:

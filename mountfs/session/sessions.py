@@ -127,6 +127,14 @@ class Sessions:
         belief = self._answers.get(session_id)
         return belief is not None and belief.holds(trio.current_time())
 
+    def peek(self, name: bytes) -> Session | None:
+        """The session of a name that needs no question; None for every other name, whatever the reason."""
+        session_id = name.decode("ascii", "replace")
+        if not self.known(session_id):
+            return None
+        session = self._session(session_id)
+        return None if session.absent() else session
+
     async def lookup(self, session_id: str) -> Session:
         """The session of that name. Raises NotFound for a name not worth a question, Absent, or what the query
         raised."""

@@ -148,7 +148,7 @@ def test_unexpected_error_is_eio(caplog: pytest.LogCaptureFixture) -> None:
     import pyfuse3
     import trio
 
-    from mountfs.fuse import Operations, guarded
+    from mountfs.fuse import Operations, Owner, guarded
 
     class Broken(Operations):
         @guarded
@@ -156,7 +156,7 @@ def test_unexpected_error_is_eio(caplog: pytest.LogCaptureFixture) -> None:
             raise ZeroDivisionError("a bug")
 
     tree = cast("Filesystem", SimpleNamespace(nodes=None, usage=Usage()))
-    broken = Broken(tree, uid=0, gid=0, umask=0)
+    broken = Broken(tree, Owner(0, 0, 0))
 
     with pytest.raises(pyfuse3.FUSEError) as failed:
         trio.run(broken.statfs, None)

@@ -1,0 +1,357 @@
+"""Requests that can be answered at once, straight from the device and back.
+
+Theory: a request by way of pyfuse3 costs two epoll calls, a lock, a coroutine, a context object and two trips through
+trio's scheduler, 30-100 us, and most requests (a name in a listing, an open of a file that is here, a read of bytes
+that are here) need none of it: the answer takes 5 us to find. So we read the device ourselves, ask ``Filesystem``
+what is at hand, and write the reply. Whatever has to be waited for, and whatever is rare, goes to libfuse as it came,
+through ``Relay``, and its reply comes back the same way. READs alone are answered here in either case: 1 MiB of reply
+is more than a socket takes.
+
+*Guard*: as in ``operations``: nothing a handler raises ends the loop.
+
+*Fair*: after BURST requests (about a millisecond), or as soon as any task can run or trio's own poll has news, the
+scheduler goes first. Where trio's inside cannot be seen, that is after every request.
+
+*What the kernel took back*: a reply to a request that was interrupted for good is refused (ENOENT). A handle or a
+lookup it would have given away is taken back then, or it would be kept for ever.
+
+*INTERRUPT* says that a caller has a signal pending: its wait is looked at now, and not at the next of the polls.
+
+Concurrency: the trio task thread; ``serve`` reads the device, ``deliver`` what libfuse replies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import select
+from collections.abc import Callable, Sized
+from time import perf_counter
+
+import trio
+
+from mountfs import wire
+from mountfs.errors import MountfsError, NotFound
+from mountfs.filesystem import Attributes, Caller, Filesystem
+from mountfs.fuse.operations import BLOCK, SECTOR, WRITE_FLAGS, Owner, errno_for
+from mountfs.fuse.relay import Relay
+from mountfs.model import Inode
+
+log = logging.getLogger(__name__)
+
+BURST = 64
+SPIN_MS = 1
+"""How long the next request is waited for in place: ls, cp and find ask one after the other, 10-50 us apart. Timers of
+trio's may be late by that."""
+NANOSECONDS = 10**9
+BACKGROUND = 4096
+"""Requests the kernel may have under way without a program waiting for each (read-ahead): by itself it takes 12, and 20
+readers hung on one provider would stop everybody's reading. It grants an ordinary user less on small machines."""
+DONE = b""
+"""A handler's answer where there is nothing more to reply."""
+
+
+class Express:
+    """``nursery``: for reads that wait."""
+
+    def __init__(self, filesystem: Filesystem, owner: Owner, relay: Relay, nursery: trio.Nursery) -> None:
+        self._fs = filesystem
+        self._nodes = filesystem.nodes
+        self._counts = filesystem.usage.operations
+        self._relay = relay
+        self._device = relay.device
+        self._nursery = nursery
+        self._mask = owner.mode_mask
+        self._uid, self._gid, self._born = owner.uid, owner.gid, owner.born_ns
+        self._buffer = bytearray(wire.READ_BUFFER)
+        self._into = (self._buffer,)
+        self._began = 0.0
+        self._offered = 0
+        self._passed: dict[int, tuple[int, int]] = {}
+        """Of requests libfuse has: unique -> (opcode, pid)."""
+        handlers: dict[int, tuple[str, Callable[[int, int, int, int], bytes | None]]] = {
+            wire.LOOKUP: ("lookup", self._lookup),
+            wire.FORGET: ("forget", self._forget),
+            wire.BATCH_FORGET: ("forget", self._batch_forget),
+            wire.GETATTR: ("getattr", self._getattr),
+            wire.OPEN: ("open", self._open),
+            wire.READ: ("read", self._read),
+            wire.RELEASE: ("release", self._release),
+            wire.OPENDIR: ("opendir", self._opendir),
+            wire.READDIRPLUS: ("readdir", self._readdirplus),
+            wire.RELEASEDIR: ("releasedir", self._releasedir),
+            wire.INTERRUPT: ("interrupt", self._interrupt),
+        }
+        self._handlers = [handlers.get(opcode) for opcode in range(wire.OPCODES)]
+
+    # -- the loop ------------------------------------------------------------------------------------------------
+
+    async def serve(self, gone: Callable[[], None]) -> None:
+        """Answers requests until the mount is gone, which ``gone`` is told."""
+        runnable, idle = _inside_trio(self._device)
+        try:
+            while True:
+                await trio.lowlevel.wait_readable(self._device)
+                message = self._burst(runnable, idle)
+                while message is not None and not self._pass_on(message):
+                    await trio.lowlevel.wait_writable(self._relay.libfuse)
+        except OSError as failure:
+            if failure.errno != errno.ENODEV:
+                raise
+            gone()
+
+    def _burst(self, runnable: Sized, idle: Callable[[], bool]) -> bytes | None:
+        """Answers what comes, while it comes one after the other; gives back a request that libfuse's end of the socket
+        does not take just now."""
+        for _ in range(BURST):
+            try:
+                length = os.readv(self._device, self._into)
+            except BlockingIOError:  # it was taken back, or never there
+                length = 0
+            except OSError as failure:
+                if failure.errno != errno.ENOENT:  # interrupted before it was read
+                    raise
+                length = 0
+            if length and (message := self._answer(length)) is not None and not self._pass_on(message):
+                return message
+            if runnable or idle():
+                return None
+        return None
+
+    def _answer(self, length: int) -> bytes | None:
+        """Answers the request in the buffer; gives it back if that is libfuse's. The guard."""
+        began = self._began = perf_counter()
+        _, opcode, unique, nodeid, pid = wire.request(self._buffer)
+        row = self._handlers[opcode] if opcode < wire.OPCODES else None
+        if row is None:
+            return self._for_libfuse(length, opcode, unique, pid)
+        kind, handler = row
+        number = 0
+        try:
+            reply = handler(unique, nodeid, pid, length)
+        except Exception as failure:  # noqa: BLE001 - the guard
+            number = errno_for(kind, failure)
+            reply = wire.failed(unique, number)
+        if reply is None:
+            return self._for_libfuse(length, opcode, unique, pid)
+        if reply:
+            self._reply(opcode, reply)
+            self._counts[kind].add(perf_counter() - began, number)
+        return None
+
+    def _reply(self, opcode: int, reply: bytes) -> None:
+        try:
+            os.write(self._device, reply)
+        except OSError as failure:
+            if failure.errno != errno.ENOENT:
+                raise
+            self._take_back(opcode, reply)
+
+    def _take_back(self, opcode: int, reply: bytes) -> None:
+        """The kernel does not want this reply any more."""
+        if len(reply) <= wire.REPLY.size:
+            return
+        (given,) = wire.HANDLE_IN.unpack_from(reply, wire.REPLY.size)
+        with contextlib.suppress(MountfsError):
+            if opcode == wire.OPEN:
+                self._fs.close_file(given)
+            elif opcode == wire.OPENDIR:
+                self._fs.close_directory(given)
+            elif opcode == wire.LOOKUP and given:
+                self._nodes.forget(Inode(given), 1)
+
+    # -- libfuse -------------------------------------------------------------------------------------------------
+
+    def _for_libfuse(self, length: int, opcode: int, unique: int, pid: int) -> bytes:
+        message = bytes(memoryview(self._buffer)[:length])
+        self._passed[unique] = opcode, pid
+        if opcode == wire.INIT:
+            self._offered = wire.INIT_IN.unpack_from(message, wire.HEADER)[3]
+            return wire.handshake_for_libfuse(message)
+        return message
+
+    def _pass_on(self, message: bytes) -> bool:
+        try:
+            os.write(self._relay.libfuse, message)
+        except BlockingIOError:
+            return False
+        return True
+
+    async def deliver(self) -> None:
+        """Hands what libfuse replies to the kernel."""
+        while True:
+            await trio.lowlevel.wait_readable(self._relay.libfuse)
+            with contextlib.suppress(BlockingIOError):
+                while reply := os.read(self._relay.libfuse, wire.READ_BUFFER):
+                    _, _, unique = wire.REPLY.unpack_from(reply)
+                    opcode, _ = self._passed.pop(unique, (0, 0))
+                    if opcode == wire.INIT:
+                        reply = wire.handshake_for_kernel(reply, self._offered, BACKGROUND)
+                    self._reply(opcode, reply)
+
+    def _interrupt(self, unique: int, nodeid: int, pid: int, length: int) -> bytes:  # noqa: ARG002
+        (target,) = wire.INTERRUPT_IN.unpack_from(self._buffer, wire.HEADER)
+        if (passed := self._passed.get(target)) is not None:
+            self._fs.waiting.look_at(passed[1])
+        return DONE
+
+    # -- names and attributes ------------------------------------------------------------------------------------
+
+    def _attributes(self, attributes: Attributes) -> tuple[int, ...]:
+        inode, mode, size, mtime_ns, _ = attributes
+        seconds, rest = divmod(mtime_ns or self._born, NANOSECONDS)
+        return (
+            inode,
+            size,
+            -(-size // SECTOR),
+            seconds,
+            seconds,
+            seconds,
+            rest,
+            rest,
+            rest,
+            mode & self._mask,
+            1,
+            self._uid,
+            self._gid,
+            0,
+            BLOCK,
+            0,
+        )
+
+    def _entry(self, attributes: Attributes) -> bytes:
+        ttl = attributes.ttl
+        seconds = int(ttl)
+        rest = int((ttl - seconds) * NANOSECONDS)
+        return wire.ENTRY.pack(attributes.inode, 0, seconds, seconds, rest, rest, *self._attributes(attributes))
+
+    def _lookup(self, unique: int, nodeid: int, pid: int, length: int) -> bytes | None:  # noqa: ARG002
+        name = bytes(memoryview(self._buffer)[wire.HEADER : length - 1])
+        try:
+            found = self._fs.lookup_at_hand(Inode(nodeid), name)
+        except NotFound:
+            return self._negative(unique, Inode(nodeid), name)
+        if found is None:
+            return None
+        attributes, node = found
+        self._nodes.remember(node)
+        return wire.answered(unique, self._entry(attributes))
+
+    def _negative(self, unique: int, parent: Inode, name: bytes) -> bytes:
+        """The kernel remembers that a name is not there if it is told inode 0 and a time."""
+        ttl = self._fs.negative_ttl(parent, name)
+        if ttl <= 0:
+            raise NotFound("no such name")
+        self._counts["lookup"].failures[errno.ENOENT] += 1  # to the guard it is an answer
+        return wire.answered(unique, self._entry(Attributes(Inode(0), 0, 0, 0, ttl)))
+
+    def _getattr(self, unique: int, nodeid: int, pid: int, length: int) -> bytes:  # noqa: ARG002
+        attributes = self._fs.attributes(Inode(nodeid))
+        seconds = int(attributes.ttl)
+        rest = int((attributes.ttl - seconds) * NANOSECONDS)
+        return wire.answered(unique, wire.ATTRIBUTES.pack(seconds, rest, 0, *self._attributes(attributes)))
+
+    def _forget(self, unique: int, nodeid: int, pid: int, length: int) -> bytes:  # noqa: ARG002
+        self._nodes.forget(Inode(nodeid), wire.FORGET_IN.unpack_from(self._buffer, wire.HEADER)[0])
+        return DONE
+
+    def _batch_forget(self, unique: int, nodeid: int, pid: int, length: int) -> bytes:  # noqa: ARG002
+        count, _ = wire.BATCH_IN.unpack_from(self._buffer, wire.HEADER)
+        first = wire.HEADER + wire.BATCH_IN.size
+        rows = memoryview(self._buffer)[first : first + count * wire.FORGET_ONE.size]
+        for inode, lookups in wire.FORGET_ONE.iter_unpack(rows):
+            self._nodes.forget(inode, lookups)
+        return DONE
+
+    # -- directories ---------------------------------------------------------------------------------------------
+
+    def _opendir(self, unique: int, nodeid: int, pid: int, length: int) -> bytes | None:  # noqa: ARG002
+        handle = self._fs.opendir_at_hand(Inode(nodeid))
+        return wire.opened(unique, handle, 0) if handle is not None else None
+
+    def _readdirplus(self, unique: int, nodeid: int, pid: int, length: int) -> bytes:  # noqa: ARG002
+        handle, cookie, room = wire.READ_IN.unpack_from(self._buffer, wire.HEADER)
+        nodes, entry, dirent, padding = self._nodes, self._entry, wire.DIRENT.pack, wire.PADDING
+        parts: list[bytes] = []
+        fixed = wire.ENTRY.size + wire.DIRENT.size
+        for name, attributes, at, node in self._fs.readdir(handle, cookie):
+            pad = padding[len(name) & 7]
+            room -= fixed + len(name) + len(pad)
+            if room < 0:
+                if node is not None:
+                    nodes.unused(node)
+                break
+            parts += entry(attributes), dirent(attributes.inode, at, len(name), attributes.mode >> 12), name, pad
+            if node is not None:
+                nodes.remember(node)
+        return wire.answered(unique, b"".join(parts))
+
+    def _releasedir(self, unique: int, nodeid: int, pid: int, length: int) -> bytes:  # noqa: ARG002
+        self._fs.close_directory(wire.HANDLE_IN.unpack_from(self._buffer, wire.HEADER)[0])
+        return wire.failed(unique, 0)
+
+    # -- files ---------------------------------------------------------------------------------------------------
+
+    def _open(self, unique: int, nodeid: int, pid: int, length: int) -> bytes | None:  # noqa: ARG002
+        flags, _ = wire.OPEN_IN.unpack_from(self._buffer, wire.HEADER)
+        handle = self._fs.open_at_hand(Inode(nodeid), writing=bool(flags & WRITE_FLAGS), caller=Caller(pid))
+        return wire.opened(unique, handle, wire.KEEP_CACHE) if handle is not None else None
+
+    def _read(self, unique: int, nodeid: int, pid: int, length: int) -> bytes:  # noqa: ARG002
+        handle, offset, size = wire.READ_IN.unpack_from(self._buffer, wire.HEADER)
+        data = self._fs.read_at_hand(handle, offset, size)
+        if data is None:
+            self._nursery.start_soon(self._read_later, unique, handle, offset, size, self._began)
+        else:
+            self._reply_data(unique, data)
+            self._counts["read"].add(perf_counter() - self._began)
+        return DONE
+
+    def _release(self, unique: int, nodeid: int, pid: int, length: int) -> bytes:  # noqa: ARG002
+        self._fs.close_file(wire.HANDLE_IN.unpack_from(self._buffer, wire.HEADER)[0])
+        return wire.failed(unique, 0)
+
+    async def _read_later(self, unique: int, handle: int, offset: int, size: int, began: float) -> None:
+        """A read that has to wait. The guard."""
+        number = 0
+        try:
+            data = await self._fs.read(handle, offset, size)
+        except Exception as failure:  # noqa: BLE001 - the guard
+            number = errno_for("read", failure)
+            self._reply(wire.READ, wire.failed(unique, number))
+        else:
+            self._reply_data(unique, data)
+        self._counts["read"].add(perf_counter() - began, number)
+
+    def _reply_data(self, unique: int, data: bytes | memoryview) -> None:
+        header = wire.REPLY.pack(wire.REPLY.size + len(data), 0, unique)
+        try:
+            os.writev(self._device, (header, data))
+        except OSError as failure:
+            if failure.errno != errno.ENOENT:
+                raise
+
+
+def _inside_trio(device: int) -> tuple[Sized, Callable[[], bool]]:
+    """trio's queue of runnable tasks, and a look whether anything but a request comes next: it waits a moment for one,
+    and for whatever wakes trio (a socket, a thread's result, a signal shows on the fd trio polls). Both are private to
+    trio: where they are not found, the answer is always yes."""
+    try:
+        from trio._core._run import GLOBAL_RUN_CONTEXT
+
+        runner = GLOBAL_RUN_CONTEXT.runner
+        runnable: Sized = runner.runq
+        loop: int = runner.io_manager._epoll.fileno()  # noqa: SLF001 - see above
+    except (ImportError, AttributeError):
+        return (), lambda: True
+    poll = select.poll()
+    poll.register(device, select.POLLIN)
+    poll.register(loop, select.POLLIN)
+
+    def idle() -> bool:
+        found = poll.poll(SPIN_MS)
+        return len(found) != 1 or found[0][0] != device
+
+    return runnable, idle

@@ -1,0 +1,90 @@
+"""Mounts, serves until told to stop, unmounts.
+
+*Who reads the device*: libfuse mounts and shakes hands with the kernel, and pyfuse3 runs on it. Once mounted,
+``Relay`` puts itself between: libfuse's descriptor is made one end of a socket pair, the device goes to ``express``,
+which answers what is at hand and passes every other request on through the socket. Where libfuse's descriptor cannot be
+told (no /proc), or with ``-o noexpress``, pyfuse3 serves the device alone: slower, the same answers.
+
+Concurrency: one mount a process (pyfuse3's state is the module's).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable
+
+import pyfuse3
+import trio
+
+from mountfs import knobs
+from mountfs.errors import MountfsError
+from mountfs.filesystem import Filesystem
+from mountfs.fuse.express import Express
+from mountfs.fuse.invalidation import Invalidator
+from mountfs.fuse.operations import Operations, Owner, WithAttributes
+from mountfs.fuse.relay import Relay
+
+MAX_TASKS = 100_000  # no lid: hundreds of readers blocked on one provider must leave room for another's
+MIN_TASKS = 8
+MAY_NOT = "mounting needs root or fusermount3 with its setuid bit; in a container, start it with --cap-add SYS_ADMIN"
+
+
+def tune(mountpoint: str) -> dict[str, str]:
+    """Raises read-ahead and max_background where permitted; answers what each is now (``knobs.tune``)."""
+    return knobs.tune(os.stat(mountpoint).st_dev)
+
+
+@contextlib.asynccontextmanager
+async def mounted(
+    filesystem: Filesystem,
+    mountpoint: str,
+    *,
+    owner: Owner,
+    options: set[str],
+    xattr: bool = False,
+    express: bool = True,
+    device: int | None = None,
+) -> AsyncIterator[trio.Event]:
+    """Mounts and serves while the context is open; the event is set when the kernel's side is gone (umount).
+    ``device``: the open /dev/fuse of a mount somebody else made; it is served, and not unmounted."""
+    operations = (WithAttributes if xattr else Operations)(filesystem, owner)
+    before = Relay.devices()
+    try:
+        where = mountpoint if device is None else f"/dev/fd/{device}"  # libfuse's name for "mounted already"
+        pyfuse3.init(operations, where, {*pyfuse3.default_options, *options})
+    except RuntimeError as error:  # libfuse, or fusermount3, has said why on standard error
+        raise MountfsError(f"{mountpoint}: cannot be mounted: {error}", advice=MAY_NOT) from None
+    found = {device} if device is not None else Relay.devices() - before
+    relay = Relay(found.pop()) if express and len(found) == 1 else None
+    ended = trio.Event()
+    gone = False
+
+    async def serve() -> None:
+        try:
+            await pyfuse3.main(min_tasks=MIN_TASKS, max_tasks=MAX_TASKS)
+        finally:
+            ended.set()
+
+    tell: Callable[[int, bytes], None] = pyfuse3.invalidate_entry if relay is None else relay.invalidate
+    try:
+        async with trio.open_nursery() as nursery:
+            filesystem.nodes.invalidate = Invalidator(filesystem, nursery, tell)
+            nursery.start_soon(serve)
+            if relay is not None:
+                line = Express(filesystem, owner, relay, nursery)
+                nursery.start_soon(line.serve, pyfuse3.terminate)
+                nursery.start_soon(line.deliver)
+            nursery.start_soon(filesystem.waiting.watch_reads)
+            nursery.start_soon(filesystem.waiting.watch_callers)
+            try:
+                yield ended
+            finally:
+                gone = ended.is_set()
+                nursery.cancel_scope.cancel()
+    finally:
+        # Only now: a worker that still ran would go on with a session that is freed, and crash the process. And the
+        # device first: an unmount while it is open waits for answers nobody gives.
+        if relay is not None:
+            relay.close()
+        pyfuse3.close(unmount=not gone)

@@ -1,0 +1,123 @@
+"""The kernel's side of FUSE in bytes: what a request looks like, and how a reply is packed.
+
+Source: ``include/uapi/linux/fuse.h``, protocol 7.31 and later; everything is in the machine's own byte order, which
+is little-endian on every machine this runs on (``NATIVE`` says so). Only what ``fuse.express`` answers itself is here:
+the rest of the protocol is libfuse's.
+
+Concurrency: pure.
+"""
+
+from __future__ import annotations
+
+import sys
+from struct import Struct
+from typing import Final
+
+NATIVE = sys.byteorder == "little"
+
+LOOKUP: Final = 1
+FORGET: Final = 2
+GETATTR: Final = 3
+OPEN: Final = 14
+READ: Final = 15
+RELEASE: Final = 18
+INIT: Final = 26
+OPENDIR: Final = 27
+RELEASEDIR: Final = 29
+INTERRUPT: Final = 36
+DESTROY: Final = 38
+BATCH_FORGET: Final = 42
+READDIRPLUS: Final = 44
+OPCODES: Final = 64
+"""One more than the largest opcode there may be (53 in protocol 7.44)."""
+
+HEADER: Final = 40
+REQUEST = Struct("<IIQQIIII")
+"""fuse_in_header: length, opcode, unique, nodeid, uid, gid, pid, and two lengths we do not need."""
+REPLY = Struct("<IiQ")
+"""fuse_out_header: length, error (a negative errno), unique."""
+
+FORGET_IN = Struct("<Q")
+BATCH_IN = Struct("<II")
+FORGET_ONE = Struct("<QQ")
+OPEN_IN = Struct("<II")
+READ_IN = Struct("<QQI")
+"""fuse_read_in, as far as it matters; READDIRPLUS has the same."""
+HANDLE_IN = Struct("<Q")
+"""What RELEASE and RELEASEDIR start with."""
+INTERRUPT_IN = Struct("<Q")
+
+OPENED = Struct("<IiQQII")
+"""A reply with fuse_open_out: handle, flags, and a backing id we do not use."""
+KEEP_CACHE: Final = 1 << 1
+ENTRY = Struct("<QQQQIIQQQQQQIIIIIIIIII")
+"""fuse_entry_out: inode, generation, how long name and attributes are believed (s, s, ns, ns), and the attributes."""
+ATTRIBUTES = Struct("<QIIQQQQQQIIIIIIIIII")
+"""fuse_attr_out: how long they are believed (s, ns), padding, and the attributes."""
+DIRENT = Struct("<QQII")
+"""fuse_dirent after its entry: inode, cookie, length of the name, type; the name follows, padded to 8 bytes."""
+NOTIFY_ENTRY = Struct("<IiQQII")
+"""A notification with fuse_notify_inval_entry_out: parent, length of the name, flags; the name and a NUL follow."""
+INVALIDATE_ENTRY: Final = 3
+
+INIT_IN = Struct("<IIII")
+"""fuse_init_in: major, minor, read-ahead, flags."""
+INIT_OUT = Struct("<IIIIHH")
+"""fuse_init_out: major, minor, read-ahead, flags, max_background, congestion_threshold."""
+SPLICING: Final = 0b111 << 7
+"""FUSE_SPLICE_WRITE, _MOVE and _READ."""
+PARALLEL_DIROPS: Final = 1 << 18
+CACHE_SYMLINKS: Final = 1 << 23
+
+READ_BUFFER = (1 << 20) + (64 << 10)
+"""The kernel refuses a read that has not room for the largest WRITE there might be: 1 MiB and its headers."""
+PADDING = tuple(bytes(-length % 8) for length in range(8))
+"""By the length of a name modulo 8, the NULs that follow it."""
+
+
+def request(buffer: bytearray) -> tuple[int, int, int, int, int]:
+    """(length, opcode, unique, nodeid, pid) of the request at the start of ``buffer``."""
+    length, opcode, unique, nodeid, _, _, pid, _ = REQUEST.unpack_from(buffer)
+    return length, opcode, unique, nodeid, pid
+
+
+def failed(unique: int, errno: int) -> bytes:
+    """A reply that is an errno (0: it went well, and there is nothing to say)."""
+    return REPLY.pack(REPLY.size, -errno, unique)
+
+
+def opened(unique: int, handle: int, flags: int) -> bytes:
+    """A reply to OPEN and OPENDIR."""
+    return OPENED.pack(OPENED.size, 0, unique, handle, flags, 0)
+
+
+def answered(unique: int, body: bytes | bytearray) -> bytes:
+    """A reply with a body."""
+    return REPLY.pack(REPLY.size + len(body), 0, unique) + body
+
+
+def name_gone(parent: int, name: bytes) -> bytes:
+    """The notification that a name is to be looked up again."""
+    length = NOTIFY_ENTRY.size + len(name) + 1
+    return NOTIFY_ENTRY.pack(length, INVALIDATE_ENTRY, 0, parent, len(name), 0) + name + b"\0"
+
+
+def handshake_for_libfuse(message: bytes) -> bytes:
+    """INIT as the kernel sent it, without the offers libfuse could only use on the device itself."""
+    changed = bytearray(message)
+    major, minor, ahead, flags = INIT_IN.unpack_from(changed, HEADER)
+    INIT_IN.pack_into(changed, HEADER, major, minor, ahead, flags & ~SPLICING)
+    return bytes(changed)
+
+
+def handshake_for_kernel(message: bytes, offered: int, background: int) -> bytes:
+    """libfuse's answer to INIT, with what it cannot be told to ask for: lookups in one directory side by side, targets
+    of links kept, and ``background`` requests at a time (the kernel takes less where it must). ``offered``: the flags
+    of the kernel."""
+    if len(message) < REPLY.size + INIT_OUT.size:
+        return message  # refused, or a version of old
+    changed = bytearray(message)
+    major, minor, ahead, flags, _, _ = INIT_OUT.unpack_from(changed, REPLY.size)
+    flags |= offered & (PARALLEL_DIROPS | CACHE_SYMLINKS)
+    INIT_OUT.pack_into(changed, REPLY.size, major, minor, ahead, flags, background, background * 3 // 4)
+    return bytes(changed)
