@@ -54,8 +54,8 @@ ENTRY = Struct("<QQQQIIQQQQQQIIIIIIIIII")
 """fuse_entry_out: inode, generation, how long name and attributes are believed (s, s, ns, ns), and the attributes."""
 ATTRIBUTES = Struct("<QIIQQQQQQIIIIIIIIII")
 """fuse_attr_out: how long they are believed (s, ns), padding, and the attributes."""
-DIRENT = Struct("<QQII")
-"""fuse_dirent after its entry: inode, cookie, length of the name, type; the name follows, padded to 8 bytes."""
+DIRENT_PLUS = Struct("<QQQQIIQQQQQQIIIIIIIIIIQQII")
+"""fuse_direntplus: an ENTRY, then inode, cookie, length of the name, type; the name follows, padded to 8 bytes."""
 NOTIFY_ENTRY = Struct("<IiQQII")
 """A notification with fuse_notify_inval_entry_out: parent, length of the name, flags; the name and a NUL follow."""
 INVALIDATE_ENTRY: Final = 3

@@ -63,6 +63,11 @@ class Local:
         # The store widens to whole blocks; beside a held piece a part of a block is left, which it may well have.
         return [hole for hole in rest if self.kept.missing(hole)]
 
+    @property
+    def complete(self) -> bool:
+        """Whether all of the archive is in the local file."""
+        return self.kept.complete
+
     def peek(self, span: Span) -> bytes | None:
         """The bytes if they can be had without waiting for a disk, else None."""
         return self.kept.try_read(span.start, span.size)

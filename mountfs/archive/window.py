@@ -75,7 +75,9 @@ class Walk:
 
     def __init__(self, members: int) -> None:
         self._enough = min(WALK_WEIGHT, max(FEWEST * LISTED_WEIGHT, int(members * WALK_SHARE)))
-        self._recent: deque[tuple[float, int, int]] = deque(maxlen=WALK_WEIGHT)
+        self._recent: deque[tuple[float, int, int]] = deque()
+        self._seen: set[int] = set()
+        self._weight = 0
         self._waiting = 0
         self._idle = 0.0
         self._since: float | None = None
@@ -102,16 +104,27 @@ class Walk:
 
     def open(self, member: int, span: Span, *, listed: bool, now: float) -> None:
         """A member is wanted. ``listed``: its directory was listed a short while ago."""
-        if any(seen == member for _, seen, _ in self._recent):
+        if member in self._seen:
             return
         self.wanted += span.size
-        self._recent.append((self._clock(now), member, LISTED_WEIGHT if listed else 1))
+        weight = LISTED_WEIGHT if listed else 1
+        self._recent.append((self._clock(now), member, weight))
+        self._seen.add(member)
+        self._weight += weight
+        if len(self._recent) > WALK_WEIGHT:
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        _, member, weight = self._recent.popleft()
+        self._seen.discard(member)
+        self._weight -= weight
 
     def under_way(self, now: float) -> bool:
         """Whether a walk is going on."""
         horizon = self._clock(now) - WALK_IDLE
-        weight = sum(weight for at, _, weight in self._recent if at >= horizon)
-        if weight < self._enough:
+        while self._recent and self._recent[0][0] < horizon:
+            self._drop_oldest()
+        if self._weight < self._enough:
             self.chunk = FIRST_CHUNK
             return False
         return True

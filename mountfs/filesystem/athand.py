@@ -34,7 +34,7 @@ from mountfs.errors import (
     ReadOnly,
     SnapshotLost,
 )
-from mountfs.filesystem.nodes import NOBODY, Attributes, Caller, Dentry, Node, OpenDirectory, OpenFile
+from mountfs.filesystem.nodes import DOTS, NOBODY, Attributes, Caller, Dentry, Node, OpenDirectory, OpenFile, Row
 from mountfs.filesystem.table import FOREVER_TTL, Nodes
 from mountfs.filesystem.usage import Usage
 from mountfs.filesystem.waiting import Waiting
@@ -127,33 +127,42 @@ class AtHand:
     def readdir(self, handle: int, cookie: int) -> Iterator[Dentry]:
         """The dentries after ``cookie`` (0: the start), '.' and '..' first. Cookies stay valid while the handle is
         open."""
+        for name, node, mode, size, mtime_ns, ttl, at in self.rows(handle, cookie):
+            yield Dentry(name, Attributes(node.inode, mode, size, mtime_ns, ttl), at, node if at > DOTS else None)
+
+    def rows(self, handle: int, cookie: int) -> Iterator[Row]:
+        """The same as plain tuples."""
         opened = self._directories.get(handle)
         if opened is None:
             raise BadHandle("no such directory handle")
-        return self._dentries(opened, cookie)
+        return self._rows(opened, cookie)
 
-    def _dentries(self, opened: OpenDirectory, cookie: int) -> Iterator[Dentry]:
+    def _rows(self, opened: OpenDirectory, cookie: int) -> Iterator[Row]:
         if cookie <= 0:
-            yield Dentry(b".", self.nodes.attributes(opened.node), 1, None)
+            yield self._row(b".", opened.node, 1)
         if cookie <= 1:
             above = self.nodes.root if opened.parent == ROOT else self.nodes.get(opened.parent)
-            yield Dentry(b"..", self.nodes.attributes(above or self.nodes.root), 2, None)
-        first = max(0, cookie - 2)
-        found = self._top(opened, first) if opened.node.session is None else self.nodes.children(opened, first)
-        for at, (name, node, attributes) in enumerate(found, first + 3):
-            yield Dentry(name, attributes, at, node)
+            yield self._row(b"..", above or self.nodes.root, DOTS)
+        first = max(0, cookie - DOTS)
+        if opened.node.session is not None:
+            yield from self.nodes.rows(opened, first)
+        else:
+            for at, (name, node) in enumerate(self._top(opened, first), first + DOTS + 1):
+                yield self._row(name, node, at)
 
-    def _top(self, opened: OpenDirectory, first: int) -> Iterator[tuple[bytes, Node, Attributes]]:
+    def _row(self, name: bytes, node: Node, cookie: int) -> Row:
+        _, mode, size, mtime_ns, ttl = self.nodes.attributes(node)
+        return name, node, mode, size, mtime_ns, ttl, cookie
+
+    def _top(self, opened: OpenDirectory, first: int) -> Iterator[tuple[bytes, Node]]:
         """The names of the root, or of a provider."""
         node = opened.node
         if node.sessions is None:
             for name in sorted(self._providers)[first:]:
-                provider = self.nodes.provider_node(self._providers[name])
-                yield name, provider, self.nodes.attributes(provider)
+                yield name, self.nodes.provider_node(self._providers[name])
         else:
             for session in (opened.sessions or [])[first:]:
-                child = self.nodes.session_node(node.sessions, session)
-                yield session.id.encode(), child, self.nodes.attributes(child)
+                yield session.id.encode(), self.nodes.session_node(node.sessions, session)
 
     def close_directory(self, handle: int) -> None:
         """Lets a directory handle go."""

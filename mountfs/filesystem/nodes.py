@@ -65,6 +65,13 @@ class Attributes(NamedTuple):
     ttl: float
 
 
+Row = tuple[bytes, "Node", int, int, int, float, int]
+"""A ``Dentry`` as a plain tuple, for those who make a hundred thousand: name, node, and its attributes (mode, size in
+bytes, time in ns, seconds they may be believed), cookie."""
+DOTS = 2
+"""The cookies of '.' and '..', of which the kernel keeps no count, are up to this."""
+
+
 class Dentry(NamedTuple):
     """One name of a listing; ``cookie`` is where to go on after it."""
 
@@ -86,7 +93,6 @@ class Node:
     def __init__(
         self,
         inode: Inode,
-        *,
         sessions: Sessions | None = None,
         session: Session | None = None,
         snapshot: Snapshot | None = None,

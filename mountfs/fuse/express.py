@@ -35,6 +35,7 @@ import trio
 from mountfs import wire
 from mountfs.errors import MountfsError, NotFound
 from mountfs.filesystem import Attributes, Caller, Filesystem
+from mountfs.filesystem.nodes import DOTS
 from mountfs.fuse.operations import BLOCK, SECTOR, WRITE_FLAGS, Owner, errno_for
 from mountfs.fuse.relay import Relay
 from mountfs.model import Inode
@@ -273,19 +274,28 @@ class Express:
 
     def _readdirplus(self, unique: int, nodeid: int, pid: int, length: int) -> bytes:  # noqa: ARG002
         handle, cookie, room = wire.READ_IN.unpack_from(self._buffer, wire.HEADER)
-        nodes, entry, dirent, padding = self._nodes, self._entry, wire.DIRENT.pack, wire.PADDING
+        pack, padding, fixed = wire.DIRENT_PLUS.pack, wire.PADDING, wire.DIRENT_PLUS.size
+        mask, uid, gid, born = self._mask, self._uid, self._gid, self._born
         parts: list[bytes] = []
-        fixed = wire.ENTRY.size + wire.DIRENT.size
-        for name, attributes, at, node in self._fs.readdir(handle, cookie):
-            pad = padding[len(name) & 7]
-            room -= fixed + len(name) + len(pad)
+        for name, node, mode, size, mtime_ns, ttl, at in self._fs.rows(handle, cookie):
+            length = len(name)
+            pad = padding[length & 7]
+            room -= fixed + length + len(pad)
             if room < 0:
-                if node is not None:
-                    nodes.unused(node)
+                if at > DOTS:
+                    self._nodes.unused(node)
                 break
-            parts += entry(attributes), dirent(attributes.inode, at, len(name), attributes.mode >> 12), name, pad
-            if node is not None:
-                nodes.remember(node)
+            inode, whole = node.inode, int(ttl)
+            part = int((ttl - whole) * NANOSECONDS)
+            s, ns = divmod(mtime_ns or born, NANOSECONDS)
+            blocks = -(-size // SECTOR)
+            # fmt: off
+            parts += pack(inode, 0, whole, whole, part, part,
+                          inode, size, blocks, s, s, s, ns, ns, ns, mode & mask, 1, uid, gid, 0, BLOCK, 0,
+                          inode, at, length, mode >> 12), name, pad
+            # fmt: on
+            if at > DOTS:
+                node.lookups += 1  # as Nodes.remember does: this is done for every name of a listing
         return wire.answered(unique, b"".join(parts))
 
     def _releasedir(self, unique: int, nodeid: int, pid: int, length: int) -> bytes:  # noqa: ARG002

@@ -78,6 +78,7 @@ class Snapshot:
     size: int
     links: dict[int, bytes | MountfsError] = field(default_factory=dict)
     numberers: LRUCache[int, Callable[..., Inode]] = field(default_factory=lambda: LRUCache(1024))
+    latest_numberer: tuple[int, Callable[..., Inode]] = (0, Numbering("").of)
     listed_at: LRUCache[int, float] = field(default_factory=lambda: LRUCache(1024))
     dead_until: dict[int, float] = field(default_factory=dict)
     handles: int = 0
@@ -116,14 +117,18 @@ class Snapshot:
         if node < 0:
             return self.numbering.of(namespace.path(node))
         brief = self.members.brief(node)
-        return self._number(namespace.parent(node))(namespace.name(node), brief.size, brief.crc, self._salt(node))
+        return self.numberer(namespace.parent(node))(namespace.name(node), brief.size, brief.crc, self._salt(node))
 
-    def _number(self, directory: int) -> Callable[..., Inode]:
-        """How the names of a directory are numbered: its path hashed once, the last few directories remembered."""
+    def numberer(self, directory: int) -> Callable[..., Inode]:
+        """How the names of a directory are numbered: its path hashed once, the last few directories remembered, and
+        the last one without a search."""
+        if directory == self.latest_numberer[0]:
+            return self.latest_numberer[1]
         number = self.numberers.get(directory)
         if number is None:
             path = self.namespace.path(directory)
             number = self.numberers[directory] = self.numbering.under(path + b"/" if path else b"")
+        self.latest_numberer = directory, number
         return number
 
     def _salt(self, node: int) -> int:
@@ -135,24 +140,9 @@ class Snapshot:
         if node is None:
             return None
         if node < 0:
-            return node, self._number(directory)(name), self.facts(node)
+            return node, self.numberer(directory)(name), self.facts(node)
         brief = self.members.brief(node)
-        return node, self._number(directory)(name, brief.size, brief.crc, self._salt(node)), self._facts(node, brief)
-
-    def children(self, directory: int, first: int) -> Iterator[tuple[bytes, int, Inode, Facts]]:
-        """(name, node, inode, facts) of a directory's names from the ``first`` on. About 4 us each: a listing of
-        100,000 is asked for every one of them."""
-        listing = self.namespace.listing(directory)
-        number = self._number(directory)
-        names, nodes, salts, brief_of = listing.names, listing.nodes, self.content.salts, self.members.brief
-        for at in range(first, len(nodes)):
-            name, node = names[at], nodes[at]
-            if node < 0:
-                yield name, node, number(name), self.facts(node)
-            else:
-                brief = brief_of(node)
-                inode = number(name, brief.size, brief.crc, salts.get(node, 0) if salts else 0)
-                yield name, node, inode, self._facts(node, brief)
+        return node, self.numberer(directory)(name, brief.size, brief.crc, self._salt(node)), self._facts(node, brief)
 
     def unresolved(self, directory: int) -> list[int]:
         """The links of a directory whose targets are not known yet."""

@@ -52,6 +52,11 @@ class BlockMap:
         self.whole += self._present.count(1, first, stop)
 
     @property
+    def complete(self) -> bool:
+        """Whether every byte is here."""
+        return self.length is not None and self.whole >= -(-self.length // BLOCK)
+
+    @property
     def allocated(self) -> int:
         """Bytes on disk that data and map take, as far as they can be told from here."""
         return (self.whole + len(self._edges) + -(-len(self._present) // BLOCK)) * BLOCK

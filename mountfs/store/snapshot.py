@@ -104,7 +104,7 @@ class Snapshot:
     @property
     def complete(self) -> bool:
         """Whether the whole archive is here."""
-        return self.length is not None and not self._map.missing(Span(0, self.length))
+        return self._map.complete
 
     @property
     def changes(self) -> int:
@@ -198,7 +198,7 @@ class Snapshot:
 
     def try_read(self, offset: int, size: int) -> bytes | None:
         """These bytes if they are here and no disk has to be waited for, else None."""
-        if self._map.missing(Span(offset, offset + size)):
+        if not self._map.complete and self._map.missing(Span(offset, offset + size)):
             return None
         self._last_use = self._services.wall()
         return read_at_once(self._data_fd, offset, size)

@@ -22,7 +22,6 @@ from mountfs.model import Inode
 
 ROOT = Inode(1)
 _MASK = (1 << 63) - 1  # positive for programs that keep st_ino in a signed 64-bit integer (sqlite, Java)
-_NUMBER = struct.Struct("<Q")
 _FACTS = struct.Struct("<xQQQ")  # the first byte is a NUL: no name holds one
 
 
@@ -56,7 +55,7 @@ class Numbering:
         def of(name: bytes, *facts: int) -> Inode:
             state = begun.copy()
             state.update(name + _FACTS.pack(*facts) if facts else name)
-            number: int = _NUMBER.unpack(state.digest())[0] & _MASK
+            number = int.from_bytes(state.digest(), "little") & _MASK
             return Inode(number if number > ROOT else number + 2)
 
         return of
@@ -86,6 +85,11 @@ class InodeTable(Generic[N]):
                 return node
             inode = Inode((inode + 1) & _MASK or 2)
         node = self._nodes[inode] = make(inode)
+        return node
+
+    def add(self, node: N) -> N:
+        """A node whose number is not in the table; the same holds for it as for one that was ``placed``."""
+        self._nodes[node.inode] = node
         return node
 
     def remember(self, node: N) -> None:

@@ -75,6 +75,7 @@ class Namespace:
         self._listings: MutableMapping[int, Listing] = (
             LRUCache(KEPT_NAMES, getsizeof=_cost) if listings is None else listings
         )
+        self._latest = (0, Listing((), ()))
         self._renamed = built.renamed
         self._homes = built.homes
         self._nodes = memoryview(built.nodes).toreadonly()
@@ -97,6 +98,8 @@ class Namespace:
 
     def listing(self, directory: int) -> Listing:
         """A directory's names and nodes, in byte order of the names: the same at every call."""
+        if directory == self._latest[0]:  # nearly always: a search in the cache takes 2 us
+            return self._latest[1]
         kept = self._listings.get(directory)
         if kept is None:
             number = -directory - 1
@@ -105,6 +108,7 @@ class Namespace:
                 return Listing(_Names(self, nodes), nodes)
             kept = Listing(tuple(map(self.name, nodes)), nodes)
             self._listings[directory] = kept
+        self._latest = directory, kept
         return kept
 
     def resolve(self, path: bytes) -> int | None:

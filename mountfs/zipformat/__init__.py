@@ -18,9 +18,9 @@ from mountfs.zipformat.checks import ZipLimits, ensure_readable
 from mountfs.zipformat.crc import crc32
 from mountfs.zipformat.decoders import DECODERS, Decoder, DecoderRow, method_name
 from mountfs.zipformat.directory import Directory
-from mountfs.zipformat.inflate import Inflater, inflate_counted, inflate_whole
+from mountfs.zipformat.inflate import Inflater, inflate_counted, inflate_quick, inflate_whole
 from mountfs.zipformat.links import safe_link
-from mountfs.zipformat.local import data_start
+from mountfs.zipformat.local import data_start, header_length
 from mountfs.zipformat.names import SafeName, printable, safe_path
 from mountfs.zipformat.parser import DirectoryParser, NeedBytes
 from mountfs.zipformat.records import LOCAL_HEADER_SIZE
@@ -39,7 +39,9 @@ __all__ = [
     "crc32",
     "data_start",
     "ensure_readable",
+    "header_length",
     "inflate_counted",
+    "inflate_quick",
     "inflate_whole",
     "method_name",
     "printable",

@@ -19,6 +19,8 @@ from mountfs.zipformat.crc import crc32
 from mountfs.zipformat.decoders import DECODERS, Decoder, method_name
 from mountfs.zipformat.names import printable
 
+STORED, DEFLATED = 0, 8
+"""APPNOTE 4.4.5."""
 PIECE_IN = 64 << 10
 """Compressed bytes handed to a decoder at once: more would only be copied about."""
 PIECE_COPYABLE = 8 << 10
@@ -120,6 +122,27 @@ def inflate_whole(method: int, compressed: bytes | memoryview, member: Member) -
     if method != member.method:
         raise ValueError("a member is inflated by its own method")
     return inflate_counted(compressed, member)[0]
+
+
+def inflate_quick(compressed: memoryview, method: int, size: int, crc: int) -> bytes | None:
+    """All bytes of a small member that is sound in every way: stored or deflated, no byte too many, size and CRC-32
+    right. None of any other: ``inflate_counted`` finds the words. A third of its time for a member of some KiB.
+
+    At most ``size`` bytes are made, whatever the stream would give.
+    """
+    if method == STORED:
+        data = bytes(compressed) if len(compressed) == size else b""
+    elif method == DEFLATED:
+        decoder = DECODERS[DEFLATED].make()
+        try:
+            data = decoder.feed(compressed, size)
+        except MemberDamaged:
+            return None
+        if not decoder.eof or decoder.unused:
+            return None
+    else:
+        return None
+    return data if len(data) == size and crc32(data) == crc else None
 
 
 def inflate_counted(compressed: bytes | memoryview, member: Member) -> tuple[bytes, int]:

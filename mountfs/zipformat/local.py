@@ -21,15 +21,22 @@ LOCAL_SIGNATURE = 0x04034B50
 _LENGTHS = Struct("<I22xHH")
 
 
+def header_length(local: bytes) -> int:
+    """The length of the local header ``local`` starts with; 0 where none stands there."""
+    if len(local) >= LOCAL_HEADER_SIZE:
+        signature, name_length, extra_length = _LENGTHS.unpack_from(local)
+        if signature == LOCAL_SIGNATURE:
+            return int(LOCAL_HEADER_SIZE + name_length + extra_length)
+    return 0
+
+
 def data_start(local: bytes, member: Member) -> int:
     """How far a member's data lies behind its local header's first byte.
 
     ``local``: at least the header's 30 bytes. Raises MemberDamaged where no local header stands there.
     """
-    if len(local) >= LOCAL_HEADER_SIZE:
-        signature, name_length, extra_length = _LENGTHS.unpack_from(local)
-        if signature == LOCAL_SIGNATURE:
-            return int(LOCAL_HEADER_SIZE + name_length + extra_length)
+    if start := header_length(local):
+        return start
     raise MemberDamaged(
         f"{printable(member.path)}: there is no local header at offset {member.header_offset}",
         advice="the archive is damaged; `mountfs refresh` fetches it again",
