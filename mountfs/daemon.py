@@ -199,7 +199,7 @@ async def _serve(
                 options=_fuse_options(options),
                 device=supervision.device,
             ) as ended:
-                state = await trio.to_thread.run_sync(fuse.tune, mountpoint)
+                state = await trio.to_thread.run_sync(lambda: fuse.tune(mountpoint, express=options.express))
                 if state["max_background"].isdigit():
                     filesystem.waiting.max_background = int(state["max_background"])
                 gc.collect()

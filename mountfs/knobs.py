@@ -1,8 +1,9 @@
 """The kernel's settings of one FUSE mount, raised where permitted: worth 5-13 times with 48 readers at 50 ms.
 
-Read-ahead is root's alone. The two others belong to who mounted, as far as /sys/fs/fuse/connections is mounted, and up
-to the module's max_user_bgreq (by memory: 1,337 with 4 GiB); more is refused, so less is tried. All are reset by the
-INIT reply: raise them when the mount is served.
+Read-ahead is root's alone. The two others are asked for in the handshake (``wire.handshake_for_kernel``) and granted to
+everybody, up to the module's max_user_bgreq for who is not root (by memory: 1,337 with 4 GiB). Without that (``-o
+noexpress``) they belong to who mounted, as far as /sys/fs/fuse/connections is mounted; more than allowed is refused, so
+less is tried. All are reset by the INIT reply: raise them when the mount is served.
 
 Concurrency: blocking, quick. The standard library alone: the privileged opener uses it.
 """
@@ -18,12 +19,25 @@ MAX_BACKGROUND = 4096
 LEAST = 64
 """Below this it is not worth trying."""
 READ_AHEAD_KIB = 1024
+MOST = "/sys/module/fuse/parameters/max_user_bgreq"
 
 KNOBS: dict[str, tuple[str, int]] = {
     "read_ahead_kb": ("/sys/class/bdi/{major}:{minor}/read_ahead_kb", READ_AHEAD_KIB),
     "max_background": ("/sys/fs/fuse/connections/{minor}/max_background", MAX_BACKGROUND),
     "congestion_threshold": ("/sys/fs/fuse/connections/{minor}/congestion_threshold", MAX_BACKGROUND * 3 // 4),
 }
+
+
+def granted(most: str = MOST) -> int:
+    """What the kernel makes of MAX_BACKGROUND when this process asks for it in the handshake. ``most``: the file with an
+    ordinary user's bound."""
+    if os.geteuid() == 0:
+        return MAX_BACKGROUND
+    try:
+        with open(most, encoding="ascii") as file:
+            return min(MAX_BACKGROUND, int(file.read()) or MAX_BACKGROUND)
+    except (OSError, ValueError):
+        return LEAST
 
 
 def tune(device: int) -> dict[str, str]:

@@ -36,6 +36,7 @@ from mountfs import wire
 from mountfs.errors import MountfsError, NotFound
 from mountfs.filesystem import Attributes, Caller, Filesystem
 from mountfs.filesystem.nodes import DOTS
+from mountfs.knobs import MAX_BACKGROUND
 from mountfs.fuse.operations import BLOCK, SECTOR, WRITE_FLAGS, Owner, errno_for
 from mountfs.fuse.relay import Relay
 from mountfs.model import Inode
@@ -44,12 +45,9 @@ log = logging.getLogger(__name__)
 
 BURST = 64
 SPIN_MS = 1
-"""How long the next request is waited for in place: ls, cp and find ask one after the other, 10-50 us apart. Timers of
-trio's may be late by that."""
+"""How long the next request is waited for in place: ls, cp and find ask one after the other, 10-50 us apart. A timer of
+trio's may be late by BURST times that at the most."""
 NANOSECONDS = 10**9
-BACKGROUND = 4096
-"""Requests the kernel may have under way without a program waiting for each (read-ahead): by itself it takes 12, and 20
-readers hung on one provider would stop everybody's reading. It grants an ordinary user less on small machines."""
 DONE = b""
 """A handler's answer where there is nothing more to reply."""
 
@@ -189,7 +187,7 @@ class Express:
                     _, _, unique = wire.REPLY.unpack_from(reply)
                     opcode, _ = self._passed.pop(unique, (0, 0))
                     if opcode == wire.INIT:
-                        reply = wire.handshake_for_kernel(reply, self._offered, BACKGROUND)
+                        reply = wire.handshake_for_kernel(reply, self._offered, MAX_BACKGROUND)
                     self._reply(opcode, reply)
 
     def _interrupt(self, unique: int, nodeid: int, pid: int, length: int) -> bytes:  # noqa: ARG002

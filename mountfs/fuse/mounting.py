@@ -30,9 +30,12 @@ MIN_TASKS = 8
 MAY_NOT = "mounting needs root or fusermount3 with its setuid bit; in a container, start it with --cap-add SYS_ADMIN"
 
 
-def tune(mountpoint: str) -> dict[str, str]:
+def tune(mountpoint: str, *, express: bool) -> dict[str, str]:
     """Raises read-ahead and max_background where permitted; answers what each is now (``knobs.tune``)."""
-    return knobs.tune(os.stat(mountpoint).st_dev)
+    state = knobs.tune(os.stat(mountpoint).st_dev)
+    if express and state["max_background"] == "unknown":
+        state["max_background"] = str(knobs.granted())
+    return state
 
 
 @contextlib.asynccontextmanager

@@ -1,0 +1,102 @@
+"""A mount with and without the direct way: the same tree, and what only the direct way can do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+from drives import World, zip_of
+from mounts import Daemon, needs_fuse, sh, until
+
+from mountfs.demo.faults import Mode, Proxy
+
+pytestmark = needs_fuse
+
+MOUNT = Callable[..., Daemon]
+BOUND = 10.0
+"""Seconds for what should take a moment; a deadline here is 60 s."""
+FILES = {
+    "a.txt": b"alpha" * 1000,
+    "empty": b"",
+    "deep/er/b.bin": os.urandom(300_000),
+    **{f"names/{'n' * length}": b"%d" % length for length in range(1, 40)},
+}
+
+
+def test_both_ways_show_the_same(world: World, mount: MOUNT) -> None:
+    """Names, inodes, modes, sizes, times, contents and refusals, with pyfuse3 alone and without it."""
+    for provider in ("kaizen", "dari"):
+        world.session(provider, zip_of(FILES))
+    shown = {}
+    for name, words in (("direct", ()), ("pyfuse3", ("-o", "noexpress"))):
+        place = mount(*words, name=name).place
+        listed = sh(
+            "find", ".", "-mindepth", "3", "-printf", "%p %i %m %s %T@ %n %U %G %l\\n", cwd=place
+        ).stdout.splitlines()
+        sums = sh("find", ".", "-type", "f", "-exec", "md5sum", "{}", "+", cwd=place).stdout.splitlines()
+        refused = sh("sh", "-c", "cat nothing kaizen; touch kaizen/x; echo >kaizen/s_1/a.txt", cwd=place, check=False)
+        shown[name] = sorted(listed), sorted(sums), refused.stderr.splitlines()
+    assert len(shown["direct"][1]) == 2 * len(FILES)
+    assert shown["direct"] == shown["pyfuse3"]
+
+
+@pytest.fixture
+def hole(world: World) -> Proxy:
+    """Dari behind a proxy that can fall silent."""
+    world.set("network", deadline="60s", lookup_timeout="60s", read_timeout="60s", connect_timeout="60s")
+    with Proxy(world.fakes.dari.url) as proxy:
+        world.set("providers.dari", base_url=proxy.url)
+        yield proxy
+        proxy.mode = Mode.SERVE
+
+
+def test_a_lookup_that_hangs_holds_up_no_other(world: World, hole: Proxy, mount: MOUNT) -> None:
+    """In the same directory: while one name is asked for in vain, others are found and the directory is listed."""
+    for number in range(2):
+        world.session("dari", zip_of({"a.txt": b"alpha"}), number=number)
+    place = mount().place / "dari"
+    assert sorted(os.listdir(place)) == ["s_0", "s_1"]
+    hole.mode = Mode.BLACK_HOLE
+    before = hole.connections, len(hole.requests)
+    stuck = subprocess.Popen(["stat", place / "s_unlisted"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: (hole.connections, len(hole.requests)) != before)
+        for name in ("s_0", "s_1"):
+            subprocess.run(["stat", place / name], check=True, timeout=BOUND, stdout=subprocess.DEVNULL)
+        subprocess.run(["stat", place / "package.json"], check=False, timeout=BOUND, stderr=subprocess.DEVNULL)
+        subprocess.run(["ls", place], check=True, timeout=BOUND, stdout=subprocess.DEVNULL)
+        assert stuck.poll() is None
+        stuck.send_signal(signal.SIGINT)
+        assert stuck.wait(BOUND) == -signal.SIGINT
+    finally:
+        stuck.kill()
+        stuck.wait()
+
+
+def test_killed_programs_leave_no_handles(world: World, hole: Proxy, mount: MOUNT) -> None:
+    """Programs killed while they open and list: once they are gone, nothing is open in the daemon."""
+    world.session("kaizen", zip_of({f"f{number}": os.urandom(2000) for number in range(500)}))
+    daemon = mount("-o", "xattr")
+    place = daemon.place / "kaizen" / "s_1"
+    os.listdir(place)
+    for _ in range(15):
+        program = subprocess.Popen(["grep", "-rc", "x", place], stdout=subprocess.PIPE)
+        assert program.stdout is not None
+        program.stdout.readline()
+        program.kill()
+        program.wait()
+        program.stdout.close()
+    until(lambda: '"open_files": 0' in _status(daemon) and '"open_directories": 0' in _status(daemon))
+
+
+def _status(daemon: Daemon) -> str:
+    """What ``mountfs status --json`` says of a mount."""
+    environment = {"XDG_RUNTIME_DIR": str(daemon.place.parent / f"{daemon.place.name}.home" / "run")}
+    config = str(daemon.place.parent / "config.toml")
+    command = [sys.executable, "-m", "mountfs", "status", "--json", "--config", config, str(daemon.place)]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **environment})
+    return told.stdout
