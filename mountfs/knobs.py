@@ -29,8 +29,8 @@ KNOBS: dict[str, tuple[str, int]] = {
 
 
 def granted(most: str = MOST) -> int:
-    """What the kernel makes of MAX_BACKGROUND when this process asks for it in the handshake. ``most``: the file with an
-    ordinary user's bound."""
+    """What the kernel makes of MAX_BACKGROUND when this process asks for it in the handshake. ``most``: the file with
+    an ordinary user's bound."""
     if os.geteuid() == 0:
         return MAX_BACKGROUND
     try:

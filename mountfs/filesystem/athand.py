@@ -41,7 +41,7 @@ from mountfs.filesystem.waiting import Waiting
 from mountfs.filesystem.xattrs import names_of, value_of
 from mountfs.model import Inode
 from mountfs.session import Session, Sessions, Snapshot
-from mountfs.tree.inodes import ROOT, Handles
+from mountfs.tree.inodes import Handles
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ class AtHand:
         if not node.is_directory:
             raise NotADirectory("not a directory")
         if node.session is None:
-            return self._directories.add(OpenDirectory(node, ROOT)) if node.sessions is None else None
+            return self._directories.add(OpenDirectory(node)) if node.sessions is None else None
         snapshot = node.session.peek()
         if snapshot is None:
             return None
@@ -122,7 +122,7 @@ class AtHand:
         snapshot.handles += 1
         snapshot.listed(place, trio.current_time())
         node.session.directory_opened()
-        return self._directories.add(OpenDirectory(node, self.nodes.parent(node), snapshot, place))
+        return self._directories.add(OpenDirectory(node, snapshot, place))
 
     def readdir(self, handle: int, cookie: int) -> Iterator[Dentry]:
         """The dentries after ``cookie`` (0: the start), '.' and '..' first. Cookies stay valid while the handle is
@@ -141,7 +141,7 @@ class AtHand:
         if cookie <= 0:
             yield self._row(b".", opened.node, 1)
         if cookie <= 1:
-            above = self.nodes.root if opened.parent == ROOT else self.nodes.get(opened.parent)
+            above = self.nodes.get(self.nodes.parent(opened.node))
             yield self._row(b"..", above or self.nodes.root, DOTS)
         first = max(0, cookie - DOTS)
         if opened.node.session is not None:

@@ -134,7 +134,7 @@ class Filesystem(AtHand):
         if node.session is None:
             assert node.sessions is not None
             sessions = await self.waiting.wait(caller, node.sessions.names, node.sessions.name, node.inode)
-            return self._directories.add(OpenDirectory(node, self.nodes.parent(node), sessions=sessions))
+            return self._directories.add(OpenDirectory(node, sessions=sessions))
         snapshot = await self._enter(node, caller)
         place = self.nodes.place_in(node, snapshot)
         if unresolved := snapshot.unresolved(place):

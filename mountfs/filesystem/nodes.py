@@ -138,7 +138,6 @@ class OpenDirectory:
     """A directory handle: a listing that never changes under its reader."""
 
     node: Node
-    parent: Inode
     snapshot: Snapshot | None = None
     place: int = ROOT_NODE
     sessions: list[Session] | None = None

@@ -36,9 +36,9 @@ from mountfs import wire
 from mountfs.errors import MountfsError, NotFound
 from mountfs.filesystem import Attributes, Caller, Filesystem
 from mountfs.filesystem.nodes import DOTS
-from mountfs.knobs import MAX_BACKGROUND
 from mountfs.fuse.operations import BLOCK, SECTOR, WRITE_FLAGS, Owner, errno_for
 from mountfs.fuse.relay import Relay
+from mountfs.knobs import MAX_BACKGROUND
 from mountfs.model import Inode
 
 log = logging.getLogger(__name__)

@@ -28,6 +28,10 @@ class MemberList(Protocol):
     def remarks(self) -> Remarks:
         """What was odd in the source."""
 
+    @property
+    def any_links(self) -> bool:
+        """Whether any member is a symbolic link: without one, no directory need be searched for them."""
+
     def __len__(self) -> int:
         """All members, hidden ones included."""
 
@@ -53,6 +57,7 @@ class MemberTable:
     def __init__(self, members: Iterable[Member], remarks: Remarks | None = None) -> None:
         self._members = tuple(members)
         self.remarks = remarks or Remarks()
+        self.any_links = any(member.kind is Kind.SYMLINK for member in self._members)
 
     @classmethod
     def numbered(cls, members: Iterable[Member], remarks: Remarks | None = None) -> MemberTable:

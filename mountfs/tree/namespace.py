@@ -153,6 +153,8 @@ class Namespace:
 
     def links(self, directory: int) -> Sequence[int]:
         """The members in a directory that are symbolic links (as far as the member list can know)."""
+        if not self._members.any_links:
+            return ()
         kind = self._members.kind
         return [node for node in self.listing(directory).nodes if node >= 0 and kind(node) is Kind.SYMLINK]
 

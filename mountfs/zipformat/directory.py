@@ -33,7 +33,7 @@ from mountfs.zipformat.records import (
 )
 from mountfs.zipformat.scan import OUTSIDE, OVERLAP, SHORT_ZIP64, Scan, member_name
 from mountfs.zipformat.times import member_time_ns
-from mountfs.zipformat.types import DIRECTORY, HIDDEN, KINDS, ODD, executable
+from mountfs.zipformat.types import DIRECTORY, HIDDEN, KINDS, LINK, ODD, executable
 
 LOCAL_EXTRA_SLACK = 2048
 """Bytes by which a local header may be longer than the central one says: fetched along, so that header and data
@@ -53,6 +53,7 @@ FAULTY = SHORT_ZIP64 | OUTSIDE | OVERLAP
 
 _PLAIN_FIELDS = Struct("<8xHH4xIIIH12xI")
 _SIZE_FIELDS = Struct("<20xIIHH")
+_KIND_OF = bytes(trait & 3 for trait in range(256))
 _NAME_LENGTH_AT = 28
 _SLASH = 0x2F
 
@@ -73,7 +74,7 @@ class Directory:
     """The members of one archive, in directory order; index = position in the central directory.
 
     ``start``, ``stop``: the directory's own bytes in the archive. ``starts`` and ``order``: header offsets of the
-    members that hold data, ascending, and the indices of those members.
+    members that hold data, ascending, and the indices of those members. ``any_links``: whether any is a symbolic link.
     """
 
     def __init__(self, raw: bytes, found: Scan, *, start: int, base: int, archive_mtime_ns: int) -> None:
@@ -87,6 +88,7 @@ class Directory:
         self._positions = found.positions
         self._traits = bytes(found.traits)
         self._archive_mtime_ns = archive_mtime_ns
+        self.any_links = LINK in self._traits.translate(_KIND_OF)
 
     def __len__(self) -> int:
         """All members, hidden ones included."""
