@@ -288,16 +288,16 @@ def test_what_the_kernel_refuses_is_taken_back(world: World, monkeypatch: pytest
     async def scene(kernel: Kernel, drive: Drive) -> None:
         top = await kernel.find(*PARENTS)
         inode = await kernel.find(*PARENTS, "a.txt")
-        write, refuse = os.write, [True]
+        write, refuse = os.writev, [True]
         counted = drive.fs.usage.operations["lookup"]
         before = counted.count
 
-        def refusing(fd: int, data: bytes) -> int:
+        def refusing(fd: int, parts: tuple[bytes, ...]) -> int:
             if fd == kernel.relay.device and refuse[0]:
                 raise OSError(errno.ENOENT, "interrupted")
-            return write(fd, data)
+            return write(fd, parts)
 
-        monkeypatch.setattr(os, "write", refusing)
+        monkeypatch.setattr(os, "writev", refusing)
         kernel.send(wire.OPEN, inode, wire.OPEN_IN.pack(0, 0))
         kernel.send(wire.OPENDIR, top, wire.OPEN_IN.pack(0, 0))
         kernel.send(wire.LOOKUP, top, b"empty\0")
@@ -307,6 +307,21 @@ def test_what_the_kernel_refuses_is_taken_back(world: World, monkeypatch: pytest
         refuse[0] = False
         assert drive.fs.statistics()["open_files"] == drive.fs.statistics()["open_directories"] == 0
         assert (await kernel.ask(wire.GETATTR, inode, bytes(16)))[0] == 0
+
+    run(world, scene)
+
+
+def test_a_reply_the_kernel_cannot_use_is_an_error(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for it gets EIO instead of waiting for ever, and the mount goes on."""
+
+    async def scene(kernel: Kernel, drive: Drive) -> None:
+        def refusing(*_: object) -> int:
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "writev", refusing)
+            assert await kernel.ask(wire.GETATTR, 1, bytes(16)) == (errno.EIO, b"")
+        assert (await kernel.ask(wire.GETATTR, 1, bytes(16)))[0] == 0
 
     run(world, scene)
 

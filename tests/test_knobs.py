@@ -30,3 +30,20 @@ def test_places_are_those_of_the_device(tmp_path: Path, monkeypatch: pytest.Monk
     places = {"there": (f"{tmp_path}/{{major}}:{{minor}}", 1024), "absent": (f"{tmp_path}/{{minor}}/x", 1024)}
     monkeypatch.setattr(knobs, "KNOBS", places)
     assert knobs.tune(61) == {"there": "1024", "absent": "unknown"}
+
+
+@pytest.mark.parametrize(
+    ("bound", "expected"), [("100\n", 100), ("100000\n", 4096), ("0\n", 4096), ("x", 64), (None, 64)]
+)
+def test_what_an_ordinary_user_is_granted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str | None, expected: int
+) -> None:
+    """Asked for in the handshake, max_background is bounded by the module's parameter; the least is assumed where that
+    cannot be read. Root gets what it asks for."""
+    place = tmp_path / "max_user_bgreq"
+    if bound is not None:
+        place.write_text(bound)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert knobs.granted(str(place)) == expected
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert knobs.granted(str(place)) == 4096

@@ -97,7 +97,7 @@ class Express:
                 while message is not None and not self._pass_on(message):
                     await trio.lowlevel.wait_writable(self._relay.libfuse)
         except OSError as failure:
-            if failure.errno != errno.ENODEV:
+            if failure.errno not in {errno.ENODEV, errno.ECONNABORTED}:
                 raise
             gone()
 
@@ -140,15 +140,20 @@ class Express:
             self._counts[kind].add(perf_counter() - began, number)
         return None
 
-    def _reply(self, opcode: int, reply: bytes) -> None:
+    def _reply(self, opcode: int, *parts: bytes | memoryview) -> None:
+        """Writes a reply, which may come in parts. What the kernel does not take is no reason to end the mount."""
         try:
-            os.write(self._device, reply)
+            os.writev(self._device, parts)
         except OSError as failure:
-            if failure.errno != errno.ENOENT:
-                raise
-            self._take_back(opcode, reply)
+            if failure.errno == errno.ENOENT:
+                self._take_back(opcode, parts[0])
+                return
+            log.exception("the kernel refuses a reply to request %d", opcode)
+            _, _, unique = wire.REPLY.unpack_from(parts[0])
+            with contextlib.suppress(OSError):
+                os.write(self._device, wire.failed(unique, errno.EIO))
 
-    def _take_back(self, opcode: int, reply: bytes) -> None:
+    def _take_back(self, opcode: int, reply: bytes | memoryview) -> None:
         """The kernel does not want this reply any more."""
         if len(reply) <= wire.REPLY.size:
             return
@@ -334,12 +339,7 @@ class Express:
         self._counts["read"].add(perf_counter() - began, number)
 
     def _reply_data(self, unique: int, data: bytes | memoryview) -> None:
-        header = wire.REPLY.pack(wire.REPLY.size + len(data), 0, unique)
-        try:
-            os.writev(self._device, (header, data))
-        except OSError as failure:
-            if failure.errno != errno.ENOENT:
-                raise
+        self._reply(wire.READ, wire.REPLY.pack(wire.REPLY.size + len(data), 0, unique), data)
 
 
 def _inside_trio(device: int) -> tuple[Sized, Callable[[], bool]]:
