@@ -263,18 +263,18 @@ class Filesystem:
         listed = snapshot.was_listed(place, trio.current_time())
         reader = self._peek_reader(snapshot, place, listed=listed)
         self.usage.opens += 1
+        snapshot.handles += 1  # the handle's: a snapshot that is replaced while we wait must not be closed in between
         if reader is None:
             self.usage.opens_waited += 1
-            snapshot.handles += 1
             try:
                 reader = await self.waiting.wait(
                     caller, lambda: snapshot.content.open(place, listed=listed), self.nodes.label(node), node.inode
                 )
-            finally:
+            except BaseException:
                 snapshot.release()
+                raise
             if isinstance(reader, InMemory):  # all of it came with the open
                 self.usage.waited(caller.program(), reader.size)
-        snapshot.handles += 1
         return self._files.add(OpenFile(reader, snapshot, node.session, place, caller))
 
     def _bind_file(self, node: Node, snapshot: Snapshot) -> int:
