@@ -301,7 +301,7 @@ class Session:
         """The service says that ``current`` is right. That it is final now outlives a restart."""
         was_final = self.belief.state is State.TERMINAL
         current.content.found_again()
-        self._believe(current)
+        self.belief = self._belief_of(current)
         if self.belief.state is State.TERMINAL and not was_final:
             await self._record(current)
 
@@ -322,15 +322,12 @@ class Session:
         old, self.current = self.current, new
         self._used_at = trio.current_time()
         self.cached = True
-        self._believe(new)
+        self.belief = self._belief_of(new)
         if old is not None and old is not new:
             old.superseded = True
             if old.handles == 0:
                 old.close()
             self.around.changed(self, old, new)
-
-    def _believe(self, snapshot: Snapshot) -> None:
-        self.belief = self._belief_of(snapshot)
 
     def _belief_of(self, snapshot: Snapshot) -> Belief:
         return after_snapshot(
@@ -344,15 +341,18 @@ class Session:
     def _failed(self, error: MountfsError) -> None:
         phase = self.info.phase if self.info is not None else Phase.LIVE
         self.belief = after_error(error, phase, self.around.freshness, trio.current_time())
+        error.tell()
         log.warning("%s: %s", self.label, error)
 
     def _lost(self, error: SnapshotLost) -> None:
         """The archive changed under a reader: the next open looks for the new one."""
+        error.tell()
         log.warning("%s", error)
         if self.belief.error is None:
             self.belief = Belief(State.LIVE, 0.0)
 
     def _member_failed(self, name: str, index: int, error: MountfsError) -> None:
+        error.tell()
         log.error("%s: %s", self.label, error)
         snapshot = self.current
         if snapshot is not None and snapshot.name == name:

@@ -87,6 +87,7 @@ class Sessions:
         except MountfsError as exc:
             self.listing = after_error(exc, Phase.LIVE, self.around.freshness, trio.current_time())
             self.last_error = exc
+            exc.tell()
             log.warning("%s: cannot list the sessions%s: %s", self.name, self._shown_instead(), exc)
             return
         self.last_error = None
@@ -165,6 +166,7 @@ class Sessions:
             self._answers[session_id] = after_error(error, Phase.LIVE, self.around.freshness, trio.current_time())
             if not isinstance(error, Absent):
                 self.last_error = error
+            error.tell()
             log.warning("%s/%s: %s", self.name, session_id, error)
             return
         self._answers.pop(session_id, None)
