@@ -170,7 +170,10 @@ class Sessions:
             log.warning("%s/%s: %s", self.name, session_id, error)
             return
         self._answers.pop(session_id, None)
-        self._sessions[session_id] = Session(session_id, self.around, info=info)
+        if (session := self._sessions.get(session_id)) is not None:  # a listing has told of it meanwhile
+            self._update(session, info)
+        else:
+            self._sessions[session_id] = Session(session_id, self.around, info=info)
 
     def answer_left(self, session_id: str) -> float:
         """Seconds for which the absence of a name may be told to the kernel."""

@@ -63,6 +63,24 @@ def test_what_a_visitor_was_given_is_not_let_go(world: World, provider: str, nam
     world.run(main)
 
 
+def test_listed_while_it_is_asked_for(world: World) -> None:
+    """A name is asked for; before the answer a listing tells of it, and it is entered. It stays one session."""
+    session = world.session("dari", zip_of({"a.txt": b"alpha"}), pinned=False)
+    path = f"dari/{session.id}"
+
+    async def main(drive: Drive) -> None:
+        world.fakes.dari.inject(steps.Delay(1.0), path=session.id)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(drive.stat, path)
+            await drive.settle(lambda: any(session.id in line for line in drive.asked()))
+            assert await drive.ls("dari") == [session.id]
+            assert await drive.cat(f"{path}/a.txt") == b"alpha"
+            first = session_of(drive, "dari")
+        assert session_of(drive, "dari") is first
+
+    world.run(main)
+
+
 def test_a_new_version_while_a_file_is_being_opened(world: World) -> None:
     """An open waits for its first byte; meanwhile the session changes. The file is read to its end all the same."""
     session = world.session("browserbase")
