@@ -86,7 +86,7 @@ class MemberFile:
         with contextlib.suppress(OSError):
             now = self._wall()
             os.utime(self._fd, (now, now))
-        os.close(self._fd)
+        disk.close_file(self._fd)
         self._fd = -1
 
     def __enter__(self) -> Self:
@@ -148,9 +148,9 @@ class Spool:
         """Forget it. May be called twice, or after ``finish``."""
         if self._fd < 0:
             return
-        os.close(self._fd)
-        self._fd = -1
         self._budget.charge(-disk.remove_file(self._path))
+        disk.close_file(self._fd)
+        self._fd = -1
 
     def __enter__(self) -> Self:
         return self
