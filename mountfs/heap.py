@@ -16,12 +16,11 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 """mallopt(3)."""
 SETTINGS = (
     (_ARENA_MAX, 2),
-    # Just above the largest read (1 MiB and a header), which is made and freed thousands of times a second: mapping
-    # each costs 2.5 times the CPU of reading. Just below libfuse's buffers (1 MiB + 4 KiB a waiting request, hardly
-    # touched).
+    # Just above the largest read (1 MiB and a header), which is made and freed all the time: with 256 KiB reading took
+    # 2.5 times the CPU. Just below libfuse's buffers (1 MiB + 4 KiB for each waiting request, hardly touched).
     (_MMAP_THRESHOLD, (1 << 20) + (2 << 10)),
-    # Well above it, so that such a block at the heap's end is not given back and taken again each time.
-    (_TRIM_THRESHOLD, 16 << 20),
+    # Below that too: what is free at a heap's end is used first, and then those buffers fill the heap after all.
+    (_TRIM_THRESHOLD, 1 << 20),
 )
 
 
