@@ -27,6 +27,7 @@ from importlib.metadata import version
 import trio
 from cachetools import LRUCache
 
+from mountfs import heap
 from mountfs.archive import Patience
 from mountfs.caches import Flights, memory_cache
 from mountfs.config import Config, resolve_keys, runtime_directory
@@ -164,6 +165,7 @@ def serve(
     """Mounts and serves until told to stop; answers the exit status. ``ready`` is called when programs may go in.
     ``supervision``: who started us; with a ``device``, ``mountpoint`` is mounted already and only served."""
     _raise_file_limit()
+    heap.settle()
     for handler in logging.getLogger().handlers:
         handler.addFilter(note_request)
     return trio.run(_serve, config, mountpoint, options, ready, supervision)

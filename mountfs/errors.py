@@ -5,7 +5,8 @@ reach a log, a terminal or an extended attribute, so neither ever holds a key, a
 body's text that was not scrubbed. ``errnos.py`` is the one place that turns a class into an errno.
 
 Concurrency: plain values; an error that is *believed* for a while is raised again from several tasks, so
-whoever raises it a second time raises ``again()``, a copy with no traceback of its own.
+whoever raises it a second time raises ``again()``, a copy with no traceback of its own. All copies know whether one of
+them was told in the log (``tell``).
 """
 
 from __future__ import annotations
@@ -21,9 +22,15 @@ class MountfsError(Exception):
         super().__init__(message)
         self.message = message
         self.advice = advice
+        self._tellings = [0]
 
     def __str__(self) -> str:
         return f"{self.message}; {self.advice}" if self.advice else self.message
+
+    def tell(self) -> bool:
+        """Whoever asks is about to log it; answers whether nobody did before, of this error or a copy."""
+        self._tellings[0] += 1
+        return self._tellings[0] == 1
 
     def again(self) -> Self:
         """A copy to raise in another task: shared instances would grow one another's tracebacks."""

@@ -29,7 +29,6 @@ from mountfs.content import SMALL, FileReader, InMemory, Progressive, Pump, Read
 from mountfs.errors import CacheError, DeadlineExceeded, MemberDamaged, MountfsError, ServiceFailed, SnapshotLost
 from mountfs.model import Kind, Member, Remarks, RemoteFile, Span, Validator
 from mountfs.providers import FileSource
-from mountfs.store import MemberFile
 from mountfs.store import Snapshot as Kept
 from mountfs.transport import Body
 from mountfs.tree import MemberTable
@@ -133,18 +132,33 @@ class FilesContent:
         """A reader whose first bytes are here."""
         self._raise_dead(index)
         member = self.table[index]
-        finished = self.kept.member(index)
-        if finished is not None and member.size > SMALL:
-            return FileReader(finished, disk=self._workers.disk, closed=lambda: None)
-        if finished is None and self._source is None and self._find is not None:
-            self._source = await self._flights.join("source", self._find)
         if member.size <= SMALL:
-            return InMemory(await self._flights.join(index, lambda: self._small(index, member, finished)))
+            return InMemory(await self._flights.join(index, lambda: self._small(index, member)))
+        finished = self.kept.member(index)
+        if finished is not None:
+            return FileReader(finished, disk=self._workers.disk, closed=lambda: None)
+        await self._find_source()
         shared = self._progressive.get(index)
         if shared is None:
             shared = self._progressive[index] = self._start(index, member)
-        await shared.reach(min(shared.available or 1, member.size))
-        return Shared(shared, lambda: None)
+        reader = Shared(shared, lambda: self._left(index, shared))
+        try:
+            await shared.reach(min(shared.available or 1, member.size))
+        except BaseException:
+            reader.release()
+            raise
+        return reader
+
+    async def _find_source(self) -> None:
+        """Asks where the files lie, once."""
+        if self._source is None and self._find is not None:
+            self._source = await self._flights.join("source", self._find)
+
+    def _left(self, index: int, shared: Progressive) -> None:
+        """A reader is gone. One that is finished and kept is read from its file from now on: no descriptor waits for
+        that, and the cache may evict it."""
+        if shared.idle and shared.complete and self._progressive.get(index) is shared and self.kept.keeps(index):
+            self._progressive.pop(index).close()
 
     def peek_target(self, index: int) -> bytes | None:  # noqa: ARG002 - there are no links
         return None
@@ -190,10 +204,12 @@ class FilesContent:
             workers=self._workers,
         )
 
-    async def _small(self, index: int, member: Member, finished: MemberFile | None) -> bytes:
+    async def _small(self, index: int, member: Member) -> bytes:
+        finished = self.kept.member(index)
         if finished is not None:
             with finished:
                 return await self._workers.disk(finished.read, 0, member.size)
+        await self._find_source()
         pump = self._pump(index, member)
         parts: list[bytes] = []
         try:
@@ -230,7 +246,7 @@ class FilesContent:
 
     def _tell(self, index: int, error: MountfsError) -> None:
         """One line in the log for what kept a file from coming; damage is told by whoever is told of it."""
-        if not isinstance(error, MemberDamaged):
+        if not isinstance(error, MemberDamaged) and error.tell():
             log.warning("%s/%s: %s", self._label, _name(self.table[index]), error)
 
     def _bury(self, index: int, error: MountfsError) -> None:

@@ -174,29 +174,28 @@ class ZipContent:
         except MemberDamaged as exc:
             raise self._bury(index, exc) from exc
 
-    async def small(self, index: int) -> bytes:
-        """A small member's bytes, checked."""
-        self.raise_dead(index)
-        return await self._small(index, self.members[index], listed=False)
-
     def peek_target(self, index: int) -> bytes | None:
         """What a symbolic link points to, if that can be had without waiting."""
         if index in self.dead:
             return None
         return self._peek_inflate(index, Kind.SYMLINK)
 
-    async def target(self, index: int) -> bytes:
-        """What a symbolic link points to, checked."""
+    async def small(self, index: int) -> bytes:
+        """A small member's bytes, checked."""
         self.raise_dead(index)
         member = self.members[index]
         self._refuse(index, member)
         return await self._small(index, member, listed=False)
+
+    target = small
+    """What a symbolic link points to."""
 
     def _refuse(self, index: int, member: Member) -> None:
         """Raises what the directory alone says against a member; it is logged once."""
         try:
             ensure_readable(member, self._limits)
         except ArchiveError as exc:
+            exc.tell()  # or was told, the first time
             if index not in self._told:
                 self._told.add(index)
                 log.warning("%s: %s", self.archive.label, exc)
@@ -321,10 +320,10 @@ class ZipContent:
         if shared is None:
             shared = self._make_progressive(index, member, data)
             self._progressive[index] = shared
-            self._evict_ready()
         self._progressive.move_to_end(index)
         self.archive.retain()
-        reader = Shared(shared, self.archive.let_go)
+        reader = Shared(shared, lambda: self._left(index, shared))
+        self._evict_ready()  # now that this one is in use
         return await self._with_first(reader, lambda: shared.reach(min(shared.available or 1, member.size)))
 
     @staticmethod
@@ -353,6 +352,12 @@ class ZipContent:
     def _pump_failed(self, index: int, error: MountfsError) -> None:
         if isinstance(error, MemberDamaged):
             self._bury(index, error)
+
+    def _left(self, index: int, shared: Progressive) -> None:
+        """A reader is gone. What is finished and kept is read from its file from now on, and may be evicted."""
+        self.archive.let_go()
+        if shared.idle and shared.complete and self._progressive.get(index) is shared and self.kept.keeps(index):
+            self._progressive.pop(index).close()
 
     def _evict_ready(self) -> None:
         """Drops the least recently opened inflaters nobody reads from, beyond READY."""

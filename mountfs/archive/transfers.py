@@ -29,13 +29,7 @@ import trio
 from mountfs.archive import window
 from mountfs.archive.local import Local
 from mountfs.archive.transfer import Patience, Transfer, Waiter
-from mountfs.errors import (
-    DeadlineExceeded,
-    MountfsError,
-    ServiceError,
-    ServiceFailed,
-    SnapshotLost,
-)
+from mountfs.errors import DeadlineExceeded, MountfsError, ServiceError, ServiceFailed, SnapshotLost
 from mountfs.model import Span, Validator
 from mountfs.providers import ZipSource
 from mountfs.store import Snapshot as Kept
@@ -270,12 +264,14 @@ class Archive(Local):
         except Exception:  # background work has no handler's guard above it: a bug here must not end the mount
             log.exception("%s: a transfer failed inside mountfs", self.label)
             error = MountfsError(f"{self.label}: a transfer failed inside mountfs", advice="see the log, report it")
+            error.tell()
         finally:
             self._transfers.remove(transfer)
             if error is not None and transfer.at < transfer.stop:
                 until = trio.current_time() + max(self._patience.failing, HEARD)
                 self._failures.append((transfer.rest, error, until))
-                if not self.told_by_opener and any(window.touch(w.need, transfer.rest) for w in self._waiters):
+                waited = any(window.touch(w.need, transfer.rest) for w in self._waiters)
+                if not self.told_by_opener and waited and error.tell():
                     log.warning("%s: bytes %d-%d: %s", self.label, transfer.at, transfer.stop, error)
             self._wake_all()
         if error is None and self._interest and self._cursor is not None:

@@ -219,7 +219,9 @@ class Progressive(Reader):
             self._fail(exc)
         except Exception:  # background work has no handler's guard above it: a bug here must not end the mount
             log.exception("%s: making a member's bytes failed inside mountfs", self._label)
-            self._fail(MountfsError(f"{self._label}: failed inside mountfs", advice="see the log, report it"))
+            error = MountfsError(f"{self._label}: failed inside mountfs", advice="see the log, report it")
+            error.tell()
+            self._fail(error)
         finally:
             self._running = False
             self._news()

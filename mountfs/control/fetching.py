@@ -31,7 +31,6 @@ async def fetch_session(session: Session, news: News) -> Row:
         await news({"session": session.label, "bytes": done, "total": total})
 
     snapshot = await _entered(session, tell)
-    snapshot.handles += 1
     try:
         archive = getattr(snapshot.content, "archive", None)
         if archive is not None:
@@ -44,6 +43,8 @@ async def fetch_session(session: Session, news: News) -> Row:
 
 
 async def _entered(session: Session, tell: Tell) -> Snapshot:
+    """The session's snapshot; one of its handles is ours."""
+
     async def tell_of_opening() -> None:
         while True:
             await trio.sleep(NEWS_EVERY)
@@ -56,6 +57,7 @@ async def _entered(session: Session, tell: Tell) -> Snapshot:
         nursery.start_soon(tell_of_opening)
         try:
             snapshot = await session.enter()
+            snapshot.handles += 1  # at once: leaving the nursery waits for the other task
         except MountfsError as exc:  # kept until the nursery is closed, which would wrap it
             error = exc
         nursery.cancel_scope.cancel()

@@ -188,9 +188,8 @@ class Nodes:
         """A session shows another snapshot: the kernel drops the names that changed or vanished, and those that are new
         in directories it knows, since it may remember that they were not there."""
         provider = session.around.provider.name
-        for node in list(self._table.values()):
-            if node.session is not session:
-                continue
+        # Looks at every inode the kernel knows: 20 ms a million.
+        for node in [node for node in self._table.values() if node.session is session]:
             tree = old if node.snapshot is None else node.snapshot
             path = tree.namespace.path(node.place)
             place = new.namespace.resolve(path)

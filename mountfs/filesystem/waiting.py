@@ -22,7 +22,7 @@ from typing import NamedTuple, TypeVar
 import trio
 
 from mountfs.errnos import name_of
-from mountfs.errors import DeadlineExceeded, Interrupted, MountfsError
+from mountfs.errors import CallerError, DeadlineExceeded, Interrupted, MountfsError
 from mountfs.filesystem.nodes import Caller, OpenFile
 from mountfs.model import Inode
 
@@ -187,12 +187,10 @@ class Waiting:
     def _given_up(label: str, seconds: float, so_far: str, *, signalled: bool) -> MountfsError:
         if signalled:
             return Interrupted(f"{label}: the caller was told to stop")
-        failure = DeadlineExceeded(
+        return DeadlineExceeded(
             f"{label}: no answer within {seconds:g} s{so_far}",
             advice=f"run 'mountfs fetch {label}' for a large session, or raise network.deadline",
         )
-        log.warning("%s", failure)
-        return failure
 
     def waits_in(self, inode: Inode) -> bool:
         """Whether a request waits in this directory: the kernel holds its lock, so it must not be invalidated now."""
@@ -223,7 +221,6 @@ class Waiting:
             f"{opened.label}: bytes {offset}-{offset + size} did not come within {trio.current_time() - began:.0f} s",
             advice="the service is slow or stuck: 'mountfs why' tells; network.deadline is the bound",
         )
-        log.warning("%s", error)
         self._note(opened.label, request.pid, began, error)
         raise error
 
@@ -245,7 +242,10 @@ class Waiting:
                     oldest.scope.cancel()
 
     def _note(self, label: str, pid: int, began: float, error: MountfsError | None) -> None:
-        """Remembers a wait that failed or was slow."""
+        """Remembers a wait that failed or was slow, and tells of a failure that was not told where it was found: none
+        is without a line in the log, but for what is the caller's own fault."""
+        if error is not None and not isinstance(error, CallerError) and error.tell():
+            log.warning("%s: %s", label, error)
         seconds = trio.current_time() - began
         if error is not None or seconds >= SLOW:
             self._events.append(Event(label, pid, self._wall(), seconds, error))

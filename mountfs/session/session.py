@@ -69,6 +69,7 @@ class Session:
         self._looked_in_cache = False
         self._checked_at = 0.0
         self._used_at = 0.0
+        self._visitors = 0
         self._mtime_seen = around.shop.wall()
 
     # -- facts ---------------------------------------------------------------------------------------------------
@@ -97,7 +98,7 @@ class Session:
         snapshot, flights = self.current, self.around.flights
         if snapshot is None or not snapshot.idle or trio.current_time() - self._used_at < idle:
             return False
-        if self._open_directories or ("open", self.id) in flights or ("refresh", self.id) in flights:
+        if self._open_directories or self._visitors or ("open", self.id) in flights or ("refresh", self.id) in flights:
             return False
         self.current = None
         snapshot.close()
@@ -133,43 +134,51 @@ class Session:
     # -- entering ------------------------------------------------------------------------------------------------
 
     async def enter(self) -> Snapshot:
-        """The snapshot to show now. Raises what the table of design.md §2 has; bounded by the caller's deadline."""
-        patience = trio.current_time() + self.around.freshness.ready_wait
-        while True:
-            try:
-                return await self._enter()
-            except NotReady:
-                now = trio.current_time()
-                if now >= patience:
-                    raise
-                seen = self.belief
-                await trio.sleep(min(seen.left(now) or 0.1, READY_POLL, patience - now))
-                if self.belief is seen and seen.state is State.NOT_READY:
-                    self.belief = NOTHING
+        """The snapshot to show now, which the caller holds before its next await. Raises what design.md §2 has.
 
-    async def _enter(self) -> Snapshot:
-        if (snapshot := self.peek()) is not None:
-            return snapshot
+        What a flight answered may have been replaced, or let go, by the time its waiters run: so ``rest`` waits until
+        they have all left, and each is given what is current then."""
+        patience = trio.current_time() + self.around.freshness.ready_wait
+        self._visitors += 1
+        try:
+            while self.peek() is None:
+                try:
+                    await self._enter()
+                    break
+                except NotReady:
+                    now = trio.current_time()
+                    if now >= patience:
+                        raise
+                    seen = self.belief
+                    await trio.sleep(min(seen.left(now) or 0.1, READY_POLL, patience - now))
+                    if self.belief is seen and seen.state is State.NOT_READY:
+                        self.belief = NOTHING
+        finally:
+            self._visitors -= 1
+        assert self.current is not None
+        self._used_at = trio.current_time()
+        return self.current
+
+    async def _enter(self) -> None:
+        """Sees to it that ``current`` may be shown."""
         if self.belief.error is not None and self.belief.holds(trio.current_time()):
             raise self.belief.error.again()
         if self.current is not None:
-            return await self._refresh(self.current)
-        return await self._obtain()
-
-    async def _obtain(self) -> Snapshot:
-        return await self.around.flights.join(("open", self.id), self._first, linger=self.around.network.linger)
+            await self._refresh(self.current)
+        else:
+            await self.around.flights.join(("open", self.id), self._first, linger=self.around.network.linger)
 
     def so_far(self) -> str:
         """What an opening has moved yet, for the line that is logged when a waiter gives up."""
         moved = self.progress.bytes if self.progress is not None else 0
         return f" ({moved} bytes so far, the transfer goes on for a while)" if moved else ""
 
-    async def _first(self) -> Snapshot:
+    async def _first(self) -> None:
         """Nothing is shown yet: from the cache if it has it, else from the service."""
         try:
-            cached = await self._from_cache()
-            if cached is not None:
-                return await self._revalidated(cached)
+            if (cached := await self._from_cache()) is not None:
+                await self._revalidated(cached)
+                return
             if self.around.offline:
                 raise Unreachable(f"{self.label}: not in the cache, and this mount is offline")
             snapshot = await self._from_service(None)
@@ -177,18 +186,16 @@ class Session:
             self._failed(exc)
             raise
         self._show(snapshot)
-        return snapshot
 
-    async def _revalidated(self, cached: Snapshot) -> Snapshot:
+    async def _revalidated(self, cached: Snapshot) -> None:
         """A snapshot from the cache that was live when it was kept is believed as long as it would have been without a
         restart; then it is shown again after one look at the service, if it answers."""
         self._show(cached)
         if self.belief.state is not State.TERMINAL:
             age = max(0.0, self.around.shop.wall() - self._checked_at)
             self.belief = Belief(self.belief.state, self.belief.until - age)
-        if self.belief.holds(trio.current_time()) or self.around.offline:
-            return cached
-        return await self._refresh(cached)
+        if not self.belief.holds(trio.current_time()):
+            await self._refresh(cached)
 
     # -- from the service ----------------------------------------------------------------------------------------
 
@@ -237,36 +244,29 @@ class Session:
         return snapshot
 
     def _opening(self) -> Opening:
+        shop, shape = self.around.shop, self.around.provider.shape
         return Opening(
-            self.around.shop,
-            self.address,
-            self.label,
-            self.around.provider.shape,
-            self.numbering,
-            self.mtime_ns,
-            self._lost,
-            self._member_failed,
+            shop, self.address, self.label, shape, self.numbering, self.mtime_ns, self._lost, self._member_failed
         )
 
     # -- refreshing ----------------------------------------------------------------------------------------------
 
-    async def _refresh(self, old: Snapshot) -> Snapshot:
-        """One look whether ``old`` is still right; ``old`` itself if that takes too long or fails."""
+    async def _refresh(self, old: Snapshot) -> None:
+        """One look whether ``old`` is still right; it stays if that takes too long or fails."""
         if self.around.offline:
-            return old
+            return
         key = ("refresh", self.id)
         if old.validator.agrees(old.validator) or self._is_file_list(old):
             with trio.move_on_after(self.around.network.lookup_timeout) as scope:
                 await self.around.flights.join(key, lambda: self._look(old), linger=self.around.network.linger)
             if scope.cancelled_caught:  # it goes on; that it takes long is not waited out by everybody who comes
                 self.belief = Belief(State.LIVE, trio.current_time() + self.around.freshness.live)
-            return self.current or old
+            return
         due = self._fetched_at + refetch_after(self.around.freshness, self._download_seconds)
         if trio.current_time() >= due:
             self.around.flights.launch(key, lambda: self._look(old))
         else:
             self.belief = Belief(State.LIVE, due)
-        return old
 
     @staticmethod
     def _is_file_list(old: Snapshot) -> bool:
@@ -301,7 +301,7 @@ class Session:
         """The service says that ``current`` is right. That it is final now outlives a restart."""
         was_final = self.belief.state is State.TERMINAL
         current.content.found_again()
-        self._believe(current)
+        self.belief = self._belief_of(current)
         if self.belief.state is State.TERMINAL and not was_final:
             await self._record(current)
 
@@ -322,15 +322,12 @@ class Session:
         old, self.current = self.current, new
         self._used_at = trio.current_time()
         self.cached = True
-        self._believe(new)
+        self.belief = self._belief_of(new)
         if old is not None and old is not new:
             old.superseded = True
             if old.handles == 0:
                 old.close()
             self.around.changed(self, old, new)
-
-    def _believe(self, snapshot: Snapshot) -> None:
-        self.belief = self._belief_of(snapshot)
 
     def _belief_of(self, snapshot: Snapshot) -> Belief:
         return after_snapshot(
@@ -344,15 +341,18 @@ class Session:
     def _failed(self, error: MountfsError) -> None:
         phase = self.info.phase if self.info is not None else Phase.LIVE
         self.belief = after_error(error, phase, self.around.freshness, trio.current_time())
+        error.tell()
         log.warning("%s: %s", self.label, error)
 
     def _lost(self, error: SnapshotLost) -> None:
         """The archive changed under a reader: the next open looks for the new one."""
+        error.tell()
         log.warning("%s", error)
         if self.belief.error is None:
             self.belief = Belief(State.LIVE, 0.0)
 
     def _member_failed(self, name: str, index: int, error: MountfsError) -> None:
+        error.tell()
         log.error("%s: %s", self.label, error)
         snapshot = self.current
         if snapshot is not None and snapshot.name == name:
@@ -388,12 +388,12 @@ class Session:
         self.belief = NOTHING
         self.info = None if self.around.provider.has_status else self.info
 
-    async def renew(self) -> Snapshot:
+    async def renew(self) -> None:
         """``mountfs refresh``: looks at the service now, whatever is believed. Raises what that raises."""
         self.forget()
         old = self.current
         if old is None or self.around.offline:
-            return await self.enter()
+            await self.enter()
+            return
         anew = not old.revive_all()  # what came damaged with all the rest is to be had only with all of it
         await self.around.flights.join(("refresh", self.id), lambda: self._look(old, anew=anew))
-        return self.current or old

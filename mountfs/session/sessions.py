@@ -87,6 +87,7 @@ class Sessions:
         except MountfsError as exc:
             self.listing = after_error(exc, Phase.LIVE, self.around.freshness, trio.current_time())
             self.last_error = exc
+            exc.tell()
             log.warning("%s: cannot list the sessions%s: %s", self.name, self._shown_instead(), exc)
             return
         self.last_error = None
@@ -173,10 +174,14 @@ class Sessions:
             self._answers[session_id] = after_error(error, Phase.LIVE, self.around.freshness, trio.current_time())
             if not isinstance(error, Absent):
                 self.last_error = error
+            error.tell()
             log.warning("%s/%s: %s", self.name, session_id, error)
             return
         self._answers.pop(session_id, None)
-        self._sessions[session_id] = Session(session_id, self.around, info=info)
+        if (session := self._sessions.get(session_id)) is not None:  # a listing has told of it meanwhile
+            self._update(session, info)
+        else:
+            self._sessions[session_id] = Session(session_id, self.around, info=info)
 
     def answer_left(self, session_id: str) -> float:
         """Seconds for which the absence of a name may be told to the kernel."""

@@ -21,6 +21,7 @@ import os
 import stat
 import struct
 import sys
+import threading
 from collections.abc import Iterator
 
 from mountfs.errors import CacheFull
@@ -38,6 +39,9 @@ _FLOCK = "hhqqi0q"
 """struct flock of fcntl(2): l_type, l_whence, l_start, l_len, l_pid, padded to eight bytes."""
 
 PAGE = 4096
+
+LARGE = 16 << 20
+"""Bytes: freeing them takes 5 ms (0.3 s a GiB, on ext4 as on tmpfs)."""
 
 _STATFS_SIZE = 256
 """Bytes, with room to spare, of struct statfs (statfs(2)); it begins with the file system's magic number, a long."""
@@ -121,6 +125,16 @@ def read_all(fd: int, start: int = 0, stop: int = 1 << 62) -> bytes:
     while start + len(data) < stop and (more := os.pread(fd, stop - start - len(data), start + len(data))):
         data = data + more if data else more
     return data
+
+
+def close_file(fd: int) -> None:
+    """Close a file, maybe on an event loop: one that has no name left is freed by that, and a large one's bytes in a
+    thread of their own."""
+    status = os.fstat(fd)
+    if status.st_nlink == 0 and disk_size(status) > LARGE:
+        with contextlib.suppress(RuntimeError):  # no thread to be had
+            return threading.Thread(target=os.close, args=(fd,), name="freeing").start()
+    return os.close(fd)
 
 
 def disk_size(status: os.stat_result) -> int:

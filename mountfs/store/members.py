@@ -23,8 +23,6 @@ from mountfs.store import disk
 from mountfs.store.budget import Budget
 from mountfs.store.place import Place
 
-_WOULD_WAIT = frozenset({errno.EAGAIN, errno.EOPNOTSUPP, errno.ENOSYS})
-
 
 def read_exactly(fd: int, offset: int, size: int) -> bytes:
     """pread of exactly ``size`` bytes; ``CacheDamaged`` if the file has not got them or the disk fails."""
@@ -41,16 +39,15 @@ def read_exactly(fd: int, offset: int, size: int) -> bytes:
 
 
 def read_at_once(fd: int, offset: int, size: int) -> bytes | None:
-    """The bytes if the page cache has them all, None otherwise (preadv2(2) RWF_NOWAIT)."""
+    """The bytes if the page cache has them all, None otherwise (preadv2(2) RWF_NOWAIT); also where the disk fails: who
+    goes the slow way then is told why."""
     buffer = bytearray(size)
     try:
         count = os.preadv(fd, [buffer], offset, os.RWF_NOWAIT)
     except OSError as error:
         if error.errno == errno.EOPNOTSUPP and disk.in_memory(fd):
             return data if len(data := os.pread(fd, size, offset)) == size else None
-        if error.errno in _WOULD_WAIT:
-            return None
-        raise CacheDamaged(f"the cache cannot be read: {error.strerror or error}") from error
+        return None
     return bytes(buffer) if count == size else None
 
 
@@ -89,7 +86,7 @@ class MemberFile:
         with contextlib.suppress(OSError):
             now = self._wall()
             os.utime(self._fd, (now, now))
-        os.close(self._fd)
+        disk.close_file(self._fd)
         self._fd = -1
 
     def __enter__(self) -> Self:
@@ -151,9 +148,9 @@ class Spool:
         """Forget it. May be called twice, or after ``finish``."""
         if self._fd < 0:
             return
-        os.close(self._fd)
-        self._fd = -1
         self._budget.charge(-disk.remove_file(self._path))
+        disk.close_file(self._fd)
+        self._fd = -1
 
     def __enter__(self) -> Self:
         return self

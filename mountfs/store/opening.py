@@ -52,7 +52,7 @@ class Files(NamedTuple):
         """Close them all, and with the directory's the lock that says "in use"."""
         for fd in (self.map, self.data, self.directory):
             if fd >= 0:
-                os.close(fd)
+                disk.close_file(fd)
 
 
 def memory_files() -> Files:

@@ -233,6 +233,13 @@ class Snapshot:
             return None
         return MemberFile.open(self._dir_fd, f"m.{index}", self._services.wall)
 
+    def keeps(self, index: int) -> bool:
+        """Whether ``member`` gives one."""
+        finished = self.member(index)
+        if finished is not None:
+            finished.close()
+        return finished is not None
+
     def new_spool(self, index: int) -> Spool:
         """A file for member ``index`` to be inflated into. ``CacheFull`` if it cannot be made."""
         return Spool(

@@ -1,4 +1,4 @@
-"""What the soak knows: every session, every version of it, every byte; and which errors have a reason.
+"""What the soak knows: every session, every version of it, every byte.
 
 Contents are made from their names by a seeded generator, so that the model is a few numbers and a reader's bytes can
 be checked anywhere. A live session gets a new version now and then: some files change, some go, some come; a reader
@@ -9,7 +9,6 @@ Concurrency: the mutator's thread adds versions, workers read them; a version th
 
 from __future__ import annotations
 
-import errno
 import io
 import random
 import threading
@@ -21,12 +20,6 @@ from mountfs.demo.fake import FakeSession
 from mountfs.demo.server import Fakes
 
 MOMENT = (2026, 1, 2, 3, 4, 6)
-PASSING = frozenset({errno.EREMOTEIO, errno.EBUSY, errno.ETIMEDOUT})
-"""What a failing service may show anywhere."""
-CHANGED = frozenset({errno.ESTALE, errno.ENOENT})
-"""What a session that changes under its readers may show besides."""
-DAMAGED = frozenset({errno.EIO})
-"""What flipped bytes may show; only Kaizen's store flips any."""
 
 
 def content(name: str, size: int) -> bytes:
@@ -58,12 +51,6 @@ class Known:
     fake: FakeSession
     live: bool = False
     versions: list[dict[str, File]] = field(default_factory=list)
-
-    @property
-    def reasons(self) -> frozenset[int]:
-        """The errnos that can be explained here."""
-        more = CHANGED if self.live else frozenset()
-        return PASSING | more | (DAMAGED if self.provider == "kaizen" else frozenset())
 
     def files(self) -> list[str]:
         """Paths of some version that readers may ask for."""

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from drives import World
 from mounts import Daemon
+from soak.causes import Causes, Failure
 from soak.model import Known, Model
 
 from mountfs.demo import steps
@@ -31,6 +32,8 @@ from mountfs.demo.wire import Ask, Cut, Reply, Step
 LATENCY = 0.005
 MUTATE_EVERY = 0.5
 SAMPLE_EVERY = 2.0
+FLAT = 1.10
+"""What the last quarter may have more than the second: about what the quarters of a run that is flat differ by."""
 KEPT_LOG = Path(tempfile.gettempdir()) / "mountfs-soak.log"
 
 
@@ -38,8 +41,9 @@ class Sometimes(Step):
     """A fault now and then. ``rate``: of requests. ``flips``: whether bytes may be wrong (in absolute ranges alone: a
     broken directory of a terminal session is believed for ever)."""
 
-    def __init__(self, rate: float, seed: int, *, flips: bool = False) -> None:
+    def __init__(self, rate: float, seed: int, causes: Causes, *, flips: bool = False) -> None:
         self._rate = rate
+        self._causes = causes
         self._rng = random.Random(seed)
         self._flips = flips
         self.made = 0
@@ -54,23 +58,27 @@ class Sometimes(Step):
             return None
         choice = self._rng.randrange(5)
         if choice == 0:
+            self._causes.injected(ask, "reset")
             raise Cut(reset=True)
-        answers = (steps.Answer(500), steps.Answer(502, "<html>"), steps.Answer(503), _throttled())
-        return answers[choice - 1].instead(ask)
+        answer = (steps.Answer(500), steps.Answer(502, "<html>"), steps.Answer(503), _throttled())[choice - 1]
+        self._causes.injected(ask, f"status {answer.status}")
+        return answer.instead(ask)
 
     def reply(self, ask: Ask, reply: Reply) -> Reply:
         if not self._now():
             return reply
         wanted = ask.headers.get("range", "")
         flip = self._flips and wanted and not wanted.startswith("bytes=-") and self._rng.random() < 0.2
-        choices: tuple[Step, ...] = (
-            steps.Delay(0.3),
-            steps.Reset(self._rng.randrange(100_000)),
-            steps.Truncate(self._rng.randrange(100_000)),
-            steps.wrong_range(),
-            steps.Stall(self._rng.randrange(100_000)),
+        choices: tuple[tuple[str, Step], ...] = (
+            ("late", steps.Delay(0.3)),
+            ("cut", steps.Reset(self._rng.randrange(100_000))),
+            ("short", steps.Truncate(self._rng.randrange(100_000))),
+            ("wrong range", steps.wrong_range()),
+            ("stall", steps.Stall(self._rng.randrange(100_000))),
         )
-        step = steps.FlipByte(self._rng.randrange(10_000)) if flip else self._rng.choice(choices)
+        flipped = ("flipped byte", steps.FlipByte(self._rng.randrange(10_000)))
+        kind, step = flipped if flip else self._rng.choice(choices)
+        self._causes.injected(ask, kind)
         return step.reply(ask, reply)
 
 
@@ -80,10 +88,11 @@ def _throttled() -> steps.Answer:
 
 @dataclass
 class Result:
-    """What came of it. ``wrong``: descriptions of wrong bytes or names; ``unexplained``: errors without a reason."""
+    """What came of it. ``errors``: by errno and cause; ``wrong``: descriptions of wrong bytes or names;
+    ``unexplained``: errors without a cause, or without a line in the log."""
 
     operations: int = 0
-    errors: collections.Counter[str] = field(default_factory=collections.Counter)
+    errors: collections.Counter[tuple[str, str]] = field(default_factory=collections.Counter)
     unexplained: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     seconds: dict[str, list[float]] = field(default_factory=lambda: collections.defaultdict(list))
@@ -99,15 +108,29 @@ class Result:
         every = sorted(second for row in self.seconds.values() for second in row)
         told = [
             f"operations {self.operations:,}, requests {self.requests:,}, faults {self.faults:,}",
-            f"errors {dict(self.errors.most_common())}, unexplained {len(self.unexplained)}, wrong {len(self.wrong)}",
+            f"errors {self.errors.total()}, unexplained {len(self.unexplained)}, wrong {len(self.wrong)}",
         ]
+        told += [f"{word:10} {count:4}  {cause}" for (word, cause), count in self.errors.most_common()]
         for name, row in [("all", every), *sorted(self.seconds.items())]:
             told.append(
                 f"{name:8} p50 {_at(row, 0.5):8.1f} ms  p99 {_at(row, 0.99):8.1f} ms  max {_at(row, 1):8.1f} ms"
             )
-        step = max(1, len(self.samples) // 8)
+        step = max(1, len(self.samples) // 12)
         told += [f"at {at:5.0f} s: RSS {rss >> 20} MiB, {files} open files" for at, rss, files in self.samples[::step]]
+        memory, files = self.growth()
+        verdict = "flat" if self.flat() else "NOT FLAT"
+        told.append(f"last quarter over the second: RSS {memory:.2f}, open files {files:.2f}: {verdict}")
         return [*told, *self.unexplained[:10], *self.wrong[:10], self.wrong_at]
+
+    def growth(self) -> tuple[float, float]:
+        """Resident memory and open files of the last quarter over those of the second: whether they go on growing."""
+        quarter = max(1, len(self.samples) // 4)
+        late, early = self.samples[-quarter:], self.samples[quarter : 2 * quarter] or self.samples
+        memory = statistics.mean(row[1] for row in late) / statistics.mean(row[1] for row in early)
+        return memory, statistics.mean(row[2] for row in late) / statistics.mean(row[2] for row in early)
+
+    def flat(self) -> bool:
+        return max(self.growth()) <= FLAT
 
 
 def _at(row: list[float], part: float) -> float:
@@ -118,12 +141,16 @@ def _at(row: list[float], part: float) -> float:
 class Worker:
     """One thread that does one thing after the other. ``read``: bytes a pread."""
 
-    def __init__(self, place: Path, model: Model, result: Result, lock: threading.Lock, seed: int) -> None:
+    def __init__(
+        self, place: Path, model: Model, result: Result, causes: Causes, lock: threading.Lock, seed: int
+    ) -> None:
         self._place = place
+        self._causes = causes
         self._model = model
         self._result = result
         self._lock = lock
         self._rng = random.Random(seed)
+        self._asked = place
         self._table: list[tuple[int, str, Callable[[Known], None]]] = [
             (4, "list", self._list),
             (12, "walk", self._walk),
@@ -139,7 +166,7 @@ class Worker:
         while time.monotonic() < until:
             _, name, operation = self._rng.choices(self._table, weights)[0]
             known = self._rng.choice(self._model.sessions)
-            began = time.monotonic()
+            began, since = time.monotonic(), time.time()
             problem: OSError | None = None
             try:
                 operation(known)
@@ -151,20 +178,18 @@ class Worker:
             with self._lock:
                 self._result.operations += 1
                 self._result.seconds[name].append(time.monotonic() - began)
-                if problem is not None:
-                    self._note(name, known, problem)
-
-    def _note(self, name: str, known: Known, problem: OSError) -> None:
-        word = errno.errorcode.get(problem.errno or 0, "?")
-        self._result.errors[word] += 1
-        if problem.errno not in known.reasons:
-            self._result.unexplained.append(f"{name} {known.provider}/{known.id}: {problem}")
+            if problem is not None:
+                path = os.path.relpath(problem.filename or self._asked, self._home(known))
+                path = "" if path == "." else path
+                self._causes.met(Failure(name, known, path, problem.errno or 0, since, time.time()))
 
     def _home(self, known: Known) -> Path:
         return self._place / known.provider / known.id
 
     def _file(self, known: Known) -> str:
-        return self._rng.choice(known.files())
+        path = self._rng.choice(known.files())
+        self._asked = self._home(known) / path  # a read that fails names no file
+        return path
 
     def _forget(self, descriptor: int) -> None:
         """Now and then the kernel is to ask for the pages again."""
@@ -279,14 +304,19 @@ def run(seconds: float, *, workers: int = 64, sessions: int = 200, rate: float =
         model = Model(fakes, sessions, random.Random(seed))
         configure(World(fakes, place), model)
         fakes.browserbase.ranges, fakes.browserbase.etags = True, "strong"
-        faults = [Sometimes(rate, seed + at, flips=fake is fakes.store) for at, fake in enumerate(fakes.all)]
+        causes = Causes()
+        faults = [Sometimes(rate, seed + at, causes, flips=fake is fakes.store) for at, fake in enumerate(fakes.all)]
         for fake, fault in zip(fakes.all, faults, strict=True):
             fake.latency = LATENCY
             fake.inject(fault, times=None)
-        with Daemon(place / "config.toml", place / "drive") as daemon:
-            soak(daemon, model, result, seconds, workers, seed)
+        with Daemon(place / "config.toml", place / "drive", "--log-format", "json") as daemon:
+            soak(daemon, model, result, causes, seconds, workers, seed)
             for fake in fakes.all:
                 fake.script.clear()
+            for failure, cause, objection in causes.judged(daemon.logged()):
+                result.errors[errno.errorcode.get(failure.number, "?"), cause or "unexplained"] += 1
+                if objection:
+                    result.unexplained.append(f"{failure}: {objection}")
             if result.unexplained or result.wrong:
                 KEPT_LOG.write_text(daemon.logged())
                 result.wrong_at = str(KEPT_LOG)
@@ -306,9 +336,9 @@ def configure(world: World, model: Model) -> None:
     world.config()
 
 
-def soak(daemon: Daemon, model: Model, result: Result, seconds: float, workers: int, seed: int) -> None:
+def soak(daemon: Daemon, model: Model, result: Result, causes: Causes, seconds: float, workers: int, seed: int) -> None:
     stop, lock, began = threading.Event(), threading.Lock(), time.monotonic()
-    made = [Worker(daemon.place, model, result, lock, seed * 1000 + number) for number in range(workers)]
+    made = [Worker(daemon.place, model, result, causes, lock, seed * 1000 + number) for number in range(workers)]
     threads = [threading.Thread(target=each.run, args=(began + seconds,)) for each in made]
     helpers = [
         threading.Thread(target=watch, args=(daemon, result, began, stop)),
@@ -326,10 +356,3 @@ def soak(daemon: Daemon, model: Model, result: Result, seconds: float, workers: 
 def _traceback(log: str) -> str:
     at = log.index("Traceback")
     return log[max(0, at - 300) : at + 3000]
-
-
-def growth(result: Result) -> float:
-    """Resident memory of the last quarter over that of the second, to see whether it goes on growing."""
-    sizes = [resident for _, resident, _ in result.samples]
-    quarter = max(1, len(sizes) // 4)
-    return statistics.mean(sizes[-quarter:]) / statistics.mean(sizes[quarter : 2 * quarter] or sizes)

@@ -12,7 +12,7 @@ from store.tools import MIB, MakeStore, address, disk_use, pattern
 
 from mountfs.errors import CacheDamaged, CacheFull
 from mountfs.model import Span
-from mountfs.store import BLOCK, Store
+from mountfs.store import BLOCK, Store, disk
 
 
 def test_written_bytes_are_read_back_and_the_rest_is_missing(store: Store) -> None:
@@ -39,6 +39,36 @@ def test_whole_blocks_survive_a_restart_and_edges_do_not(make_store: MakeStore) 
         snapshot.write(0, pattern(1, 0, 100))
         snapshot.write(100, pattern(1, 100, BLOCK))
         assert snapshot.complete
+
+
+@pytest.mark.parametrize("what", ["dropped", "in memory", "spool"])
+def test_large_files_are_freed_beside_the_loop(store: Store, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    """Closing a deleted file frees its bytes, which takes long for many: not in the thread that closes it."""
+    monkeypatch.setattr(disk, "LARGE", MIB // 2)
+    closed: dict[int, str] = {}
+    close = os.close
+
+    def noted(fd: int) -> None:
+        size = os.fstat(fd).st_size
+        close(fd)
+        closed[size] = threading.current_thread().name
+
+    monkeypatch.setattr(os, "close", noted)
+    with store.snapshot(address(), "v1") as snapshot:
+        if what == "spool":
+            spool = snapshot.new_spool(0)
+            spool.write(pattern(1, 0, MIB))
+            spool.discard()
+        else:
+            written = store.ephemeral(address(), "v2") if what == "in memory" else store.snapshot(address(), "v2")
+            written.write(0, pattern(1, 0, MIB))
+            store.drop(written)
+            written.close()
+    for thread in threading.enumerate():
+        if thread.name == "freeing":
+            thread.join(10)
+    assert closed[MIB] == "freeing"
+    assert {name for size, name in closed.items() if size < MIB} == {threading.current_thread().name}
 
 
 def test_complete_needs_the_length_and_every_byte(store: Store) -> None:
