@@ -35,7 +35,8 @@ UNZIP = shutil.which("unzip")
 LARGEST = 64 << 20
 """Members, and outputs of unzip, beyond this are left out: others ship bombs, too."""
 WELL = (0, 1)
-"""Statuses of unzip that stand behind what it wrote: 1 is a warning."""
+"""Statuses of unzip that stand behind what it wrote; 1 is a warning of the archive, or a member that it left out."""
+ABOUT_THE_ARCHIVE = (b"warning [", b"  (")
 SUFFIXES = (".zip", ".jar", ".whl", ".egg", ".docx", ".xlsx", ".epub", ".zipx", ".cbz", ".apk")
 
 
@@ -159,18 +160,24 @@ def _run(archive: pathlib.Path, *names: str) -> tuple[int, bytes]:
     patterns = ["".join(f"\\{c}" if c in "\\[]*?" else c for c in name) for name in names]
     patterns = [f"[-]{pattern[1:]}" if pattern.startswith("-") else pattern for pattern in patterns]
     assert UNZIP is not None
-    with subprocess.Popen(
-        [UNZIP, "-p", "-P", "", str(archive), *patterns],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={"LC_ALL": "C.UTF-8", "PATH": os.environ["PATH"]},
-    ) as process:
+    with (
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(
+            [UNZIP, "-p", "-P", "", str(archive), *patterns],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env={"LC_ALL": "C.UTF-8", "PATH": os.environ["PATH"]},
+        ) as process,
+    ):
         assert process.stdout is not None
         output = process.stdout.read(LARGEST + 1)
         if len(output) > LARGEST:
             process.kill()
-    return process.returncode, output
+        status = process.wait()
+        errors.seek(0)
+        left_out = not all(line.startswith(ABOUT_THE_ARCHIVE) for line in errors.read().splitlines() if line)
+        return max(status, 2 * left_out), output
 
 
 # -- figures -------------------------------------------------------------------------------------------------------
