@@ -8,16 +8,19 @@ Concurrency: strategies are values.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
 from hypothesis import strategies as st
 from zips import COMPRESSORS, DIRECTORY, EXECUTABLE, FILE, LINK, Part, archive, extended_time
 
 names = st.one_of(
     st.sampled_from(["a", "b.txt", "d/", "d/e", "d/e/f.json", "ü/ß", "../x", "/abs", "a//b", "."]),
-    st.text(max_size=12),
+    st.text("ab/\\.é\u0301日\N{GRINNING FACE} ~-", max_size=12),
 )
 parts = st.builds(
     Part,
-    name=names.filter(lambda name: name.encode("utf-8", "surrogatepass").isascii() or name.isprintable()),
+    name=names,
     data=st.binary(max_size=200).map(lambda data: data * 5),
     method=st.sampled_from([0, 8, 8, 8, *COMPRESSORS, 98]),
     mode=st.sampled_from([FILE, EXECUTABLE, DIRECTORY, LINK, 0, 0o020644]),
@@ -59,3 +62,37 @@ def damaged(draw: st.DrawFn) -> bytes:
             case _:
                 data[at : at + 4] = draw(st.sampled_from([b"\xff" * 4, b"\0" * 4, b"\xff\xff\xff\x7f"]))
     return bytes(data)
+
+
+class Described(bytes):
+    """Bytes too many to print. ``how``: they were made."""
+
+    how = ""
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} bytes: {self.how}>"
+
+
+@st.composite
+def large_damaged(draw: st.DrawFn, sources: Mapping[int, Callable[[], Part]]) -> Described:
+    """A large member of some method, with bits flipped, bytes cut out or put in, or another size in the directory; or
+    nothing done to it. ``sources``: method -> its part."""
+    method = draw(st.sampled_from(sorted(sources)))
+    whole = sources[method]()
+    changed, how = bytearray(whole.packed), [f"method {method}"]
+    for _ in range(draw(st.integers(0, 2))):
+        at = draw(st.integers(0, len(changed) - 1))
+        kind, count = draw(st.sampled_from(["flip", "cut", "put"])), draw(st.integers(1, 8))
+        how.append(f"{kind} {count} at {at}")
+        match kind:
+            case "flip":
+                changed[at] ^= 1 << (count - 1)
+            case "cut":
+                del changed[at : at + count**4]
+            case _:
+                changed[at:at] = bytes(count)
+    more = draw(st.sampled_from([0, 0, 0, -1, 1, 70_000]))
+    size = len(whole.data) + more
+    made = Described(archive(replace(whole, compressed=bytes(changed), size=size), Part("ok", b"ok")))
+    made.how = ", ".join([*how, f"size {more:+}"])
+    return made
