@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -121,7 +122,6 @@ def _error(row: Row) -> str:
 def _sessions(rows: Sequence[Row]) -> Table:
     table = _table("session", "state", "files", "size", "here", "way", "fetched", "note")
     for row in rows:
-        note = row["error"] or (f"{row['damaged']} damaged" if row.get("damaged") else "")
         here, total = row.get("here"), row.get("size")
         table.add_row(
             _text(f"{row['provider']}/{row['id']}"),
@@ -131,9 +131,17 @@ def _sessions(rows: Sequence[Row]) -> Table:
             f"{here * 100 // total} %" if here is not None and total else "",
             _text(row.get("way", "")),
             f"{duration(max(0.0, time.time() - row['fetched']))} ago" if row.get("fetched") else "",
-            _text(note),
+            _text(row["error"] or _odd(row)),
         )
     return table
+
+
+def _odd(row: Row) -> str:
+    """What is odd in an archive, in a few words: `mountfs why` has the rest. A remark is "word: more"."""
+    counts = Counter({"damaged": row.get("damaged", 0)})
+    for remark, count in row.get("remarks", {}).items():
+        counts[remark.partition(":")[0]] += count
+    return ", ".join(f"{count} {word}" for word, count in sorted(counts.items()) if count)
 
 
 def _transfers(rows: Sequence[Row]) -> Table:

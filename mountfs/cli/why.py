@@ -108,6 +108,8 @@ def _session(answer: Row, now: float) -> Iterator[str]:
         here = f", {size(session['here'])} of it here" if session["here"] is not None else ""
         ago = f", fetched {duration(max(0.0, now - session['fetched']))} ago"
         yield f"archive   {size(session['size'])}{here}, by {session['way']}{ago}, {session['files']} files"
+    for remark, count in sorted(session.get("remarks", {}).items()):
+        yield f"odd       {count} {remark}"
     for error in session.get("failures", []):
         yield f"transfer  failed: {error}"
     for transfer in answer.get("transfers") or []:

@@ -101,7 +101,9 @@ class FakeBrowserbase(Fake):
         return self.error(404, "Download not found")
 
     def unprepared(self, session: FakeSession, ask: Ask) -> bool:
-        return callable(session.archive) or (session.files is None and "/v1/downloads" in ask.path)
+        if "/downloads" not in ask.path:
+            return False  # questions about a session are answered at once
+        return not session.made() or (session.files is None and "/v1/downloads" in ask.path)
 
     def prepare(self, session: FakeSession, ask: Ask) -> None:
         if "/v1/downloads" in ask.path:

@@ -38,6 +38,9 @@ class FakeDari(Fake):
             ("GET", "/v1/sessions/{id}/workspace.zip", self._workspace),
         )
 
+    def unprepared(self, session: FakeSession, ask: Ask) -> bool:
+        return not session.made() and ask.path.endswith("/workspace.zip")
+
     def error_body(self, status: int, text: str) -> dict[str, object]:
         # [C] `detail` is not always a string
         return {"detail": [{"loc": ["request"], "msg": text, "type": f"error.{status}"}] if self.detail_list else text}

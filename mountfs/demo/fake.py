@@ -123,6 +123,10 @@ class FakeSession:
             return False
         return self.ready and (self.ready_at is None or time.monotonic() >= self.ready_at)
 
+    def made(self) -> bool:
+        """Whether its archive is there; one made on its first use may take many seconds."""
+        return not callable(self.archive)
+
     def content(self) -> Content:
         """The archive as it is now, made if this is its first use."""
         if callable(self.archive):
@@ -261,7 +265,7 @@ class Fake:
                     # A client that left must end its reply: hypercorn takes what is sent to nobody, for ever.
                     nursery.start_soon(_until_gone, receive, nursery.cancel_scope)
                     try:
-                        await self._make(ask)
+                        await self.make(ask)
                         await self._send(self._decide(handler, ask), record, send)
                     except Cut as cut:
                         self._cut(scope, cut.reset)
@@ -273,7 +277,7 @@ class Fake:
 
         return _Application(answer)
 
-    async def _make(self, ask: Ask) -> None:
+    async def make(self, ask: Ask) -> None:
         """Makes the archives this request is about, if this is their first use: that takes seconds for a big one."""
         for session in list(self.sessions.values()):
             if self.unprepared(session, ask) and (session.id in ask.path or session.id in f"{ask.query} {ask.body!r}"):
@@ -281,7 +285,7 @@ class Fake:
 
     def unprepared(self, session: FakeSession, ask: Ask) -> bool:  # noqa: ARG002
         """Whether this session must be worked on before such a question can be answered at once."""
-        return callable(session.archive)
+        return not session.made()
 
     def prepare(self, session: FakeSession, ask: Ask) -> None:  # noqa: ARG002
         """That work; may run twice at once, in threads."""

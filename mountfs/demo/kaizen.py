@@ -58,14 +58,18 @@ class FakeKaizen(Fake):
 
     def _mint(self, session: FakeSession) -> str:
         number, session.calls = session.calls, session.calls + 1
-        content = session.content
         if self.on_mint is not None:
             fixed = self.on_mint(session, number)
             return self.store.sign(f"archives/{session.id}/{number}.zip", FakeObject(lambda: fixed))
         if session.live is not None:
             fresh = session.live(number)
             return self.store.sign(f"archives/{session.id}/{number}.zip", FakeObject(lambda: fresh))
-        return self.store.sign(f"archives/{session.id}.zip", FakeObject(content, lambda: session.etag))
+        return self.store.sign(
+            f"archives/{session.id}.zip", FakeObject(session.content, lambda: session.etag, session.made)
+        )
+
+    def unprepared(self, session: FakeSession, ask: Ask) -> bool:  # noqa: ARG002
+        return False  # a URL is minted at once; it is the store that makes what it leads to
 
     def _executions(self, ask: Ask) -> Reply:
         asked = self._body(ask)

@@ -19,6 +19,8 @@ from datetime import UTC, datetime
 from typing import Literal
 from urllib.parse import quote, urlencode
 
+import trio
+
 from mountfs.demo.bodies import Content, RangeRules, serve
 from mountfs.demo.fake import Fake, Handler
 from mountfs.demo.wire import Ask, Reply, plain
@@ -49,10 +51,12 @@ SIGNINGS: dict[Style, Signing] = {
 
 @dataclass(frozen=True, slots=True)
 class FakeObject:
-    """One object. ``etag``: instead of the true one; asked for at every request, as the content is."""
+    """One object. ``etag``: instead of the true one; asked for at every request, as the content is. ``ready``: whether
+    that content can be had at once."""
 
     content: Callable[[], Content]
     etag: Callable[[], str | None] = lambda: None
+    ready: Callable[[], bool] = lambda: True
 
 
 class FakeStore(Fake):
@@ -99,6 +103,11 @@ class FakeStore(Fake):
         signature = self._signature(key, urlencode(expiry))
         query = urlencode(expiry | {SIGNINGS[self.style].signature: signature})
         return f"{self.public_url or self.url}/{quote(key)}?{query}"
+
+    async def make(self, ask: Ask) -> None:
+        made = self.objects.get(ask.path.removeprefix("/"))
+        if made is not None and not made.ready():
+            await trio.to_thread.run_sync(made.content)
 
     def expire_all(self) -> None:
         """Every URL signed so far is refused from now on, as an expired one is."""

@@ -97,7 +97,7 @@ def read_claim(held: HeldBytes, position: int, max_directory_size: int) -> Claim
         start = facts.offset + base
         if facts.end - (start + facts.size) > MAX_GAP:
             continue
-        if held.get(start, start + 4) in DIRECTORY_STARTS:
+        if held.get(start, start + 4, whole=start + facts.size) in DIRECTORY_STARTS:
             return Claim(position, start, start + facts.size, base, facts.count, facts.modulus)
     raise Refused(BadArchive("the archive has no directory where its end record says", advice=DAMAGED))
 

@@ -39,7 +39,7 @@ LOOSE_TAIL = STRICT_TAIL + MAX_JUNK
 
 
 class NeedBytes(NamedTuple):
-    """Fetch [start, stop) of the archive and feed it."""
+    """Fetch [start, stop) of the archive and feed it. Some of it may have been fed before."""
 
     start: int
     stop: int
@@ -67,7 +67,7 @@ class DirectoryParser:
         try:
             return self._find()
         except Missing as missing:
-            return NeedBytes(missing.start, self._held.start)
+            return NeedBytes(missing.start, missing.stop)
 
     def _find(self) -> NeedBytes | Directory:
         if self._total == 0:

@@ -90,7 +90,8 @@ def test_cat_is_the_archives_bytes(mountfs: Run, config: str, fakes: Fakes) -> N
 def test_large_file(config: str, fakes: Fakes) -> None:
     """A file larger than any window arrives whole."""
     words = [str(Path(sys.executable).with_name("mountfs")), "cat", "--config", config]
-    got = subprocess.run([*words, "kaizen/kz_big/trace.log"], capture_output=True, check=True, timeout=60)
+    got = subprocess.run([*words, "kaizen/kz_big/trace.log"], capture_output=True, check=False, timeout=60)
+    assert got.returncode == 0, got.stderr
     held = fakes.kaizen.sessions["kz_big"].archive
     with zipfile.ZipFile(held() if callable(held) else held) as members:  # type: ignore[arg-type]
         assert got.stdout == members.read("trace.log")

@@ -52,12 +52,12 @@ def test_served(mounted: Path) -> None:
             page: list[str] = []
 
             def scraped() -> bool:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
                     page.append(answer.read().decode())
                 return str(mounted) in page[-1]
 
             until(scraped)
-            second = subprocess.run(words, capture_output=True, text=True, check=False, timeout=20)
+            second = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
             assert second.returncode == 1
             assert second.stderr == f"mountfs: port {port}: Address already in use; name another --listen PORT\n"
         finally:

@@ -21,7 +21,7 @@ def fakes() -> Iterator[Fakes]:
 
 @pytest.fixture
 def client() -> Iterator[httpx.Client]:
-    with httpx.Client(trust_env=False, timeout=5, headers={"accept-encoding": "identity"}) as made:
+    with httpx.Client(trust_env=False, timeout=60, headers={"accept-encoding": "identity"}) as made:
         yield made
 
 

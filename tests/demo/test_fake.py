@@ -57,7 +57,7 @@ def test_latency_bandwidth_and_how_many_at_once(fakes: Fakes) -> None:
     url = fakes.store.sign("x", FakeObject(lambda: bytes(range(250)) * 200))
 
     async def main() -> None:
-        async with httpx.AsyncClient(trust_env=False) as client, trio.open_nursery() as nursery:
+        async with httpx.AsyncClient(trust_env=False, timeout=60) as client, trio.open_nursery() as nursery:
 
             async def ask() -> None:
                 assert (await client.get(url)).content == bytes(range(250)) * 200
@@ -144,7 +144,7 @@ def test_fakes_work_from_a_trio_program(fakes: Fakes, archive: bytes, auth: Auth
     fakes.dari.add("s1", archive)
 
     async def main() -> bytes:
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
             answer = await client.get(f"{fakes.dari.url}/v1/sessions/s1/workspace.zip", headers=auth(fakes.dari))
             return answer.content
 

@@ -79,11 +79,11 @@ def test_a_connection_fails_once_and_then_serves(
     """Each step fails one request as it should; the next is well."""
     proxy.inject(step)
     if error is None:  # httpx takes what was announced; the connection is of no more use
-        with httpx.Client(trust_env=False) as other:
+        with httpx.Client(trust_env=False, timeout=60) as other:
             assert other.get(url).content == DATA
     else:
         with pytest.raises(error):
-            client.get(url, timeout=0.2)
+            client.get(url, timeout=0.2 if error is httpx.ReadTimeout else 60)
     assert client.get(url).content == DATA
 
 
@@ -181,10 +181,10 @@ def test_an_address_that_never_connects(client: httpx.Client) -> None:
 
 def test_it_serves_as_a_forward_proxy(fakes: Fakes, proxy: Proxy) -> None:
     """What a proxy in the environment sees: absolute targets of http, CONNECT of https."""
-    with httpx.Client(trust_env=False, proxy=proxy.url) as client:
+    with httpx.Client(trust_env=False, timeout=60, proxy=proxy.url) as client:
         assert client.get("http://store.example/none?x=1").status_code == 403
     assert proxy.requests[-1].path == fakes.store.requests[-1].path == "/none"
-    with httpx.Client(trust_env=False, proxy=proxy.url) as client, pytest.raises(httpx.ConnectError):
+    with httpx.Client(trust_env=False, timeout=60, proxy=proxy.url) as client, pytest.raises(httpx.ConnectError):
         client.get("https://store.example/none")  # the store speaks no TLS
     assert (proxy.requests[-1].method, proxy.requests[-1].path) == ("CONNECT", "store.example:443")
 
@@ -215,12 +215,12 @@ def test_it_speaks_tls_with_a_certificate_of_its_own(fakes: Fakes, tmp_path: Pat
         url = fakes.store.sign("x", FakeObject(lambda: DATA))
         assert url.startswith("https://")
         with (
-            httpx.Client(trust_env=False, verify=ssl.create_default_context()) as client,
+            httpx.Client(trust_env=False, timeout=60, verify=ssl.create_default_context()) as client,
             pytest.raises(httpx.ConnectError, match="certificate"),
         ):
             client.get(url)
         trusting = ssl.create_default_context(cafile=certificate)
-        with httpx.Client(trust_env=False, verify=trusting) as client:
+        with httpx.Client(trust_env=False, timeout=60, verify=trusting) as client:
             assert client.get(url).content == DATA
             proxy.inject(steps.Reset(5000))
             with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):

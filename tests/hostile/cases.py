@@ -199,6 +199,11 @@ NAMES = [
         [Part(b"a\x1b[31m\n.txt"), Part(b"\x7f\x01"), Part(b"tab\there")],
         [b"a\x1b[31m\n.txt", b"\x7f\x01", b"tab\there"],
     ),
+    Case(
+        "control characters in the name of what cannot be read",
+        archive(Part(b"a\x1b[31m\n.txt", b"#", crc=1), Part(b"cr\r\xff", b"#", method=98)),
+        shown({b"a\x1b[31m\n.txt": eio(1, "CRC-32"), b"cr\r\xff": unsupported(1, "PPMd")}),
+    ),
     names_case(
         "component over 255 bytes",
         [Part(LONG), Part("d/" + "€" * 100), Part(b"e" * 65_535), Part(b"f" * 255)],
@@ -402,6 +407,9 @@ STREAMED = replace(A, local_zeroed=True)
 LATE = bytearray(deflate(BIG, 1))
 LATE[-2000] ^= 0x10
 TWIN = replace(A, name="b.txt", local_omitted=True, offset=0)
+LYING = bytearray(archive(A, B))
+struct.pack_into("<HH", LYING, 6, ENCRYPTED | 1 << 13, 99)
+"""The first local header says: masked, encrypted, AES."""
 W = Part("w", b"alpha", size=SENTINEL, compressed_size=SENTINEL, offset=SENTINEL, extra=zip64(5, 5, 0))
 AB: dict[str | bytes, Node] = {"a.txt": File(TEXT), "d/b.txt": File(b"beta")}
 
@@ -450,6 +458,7 @@ STRUCTURE = [
         ),
         shown(AB),
     ),
+    Case("local flags and method differ", bytes(LYING), shown(AB)),
     Case(
         "bad local signature",
         archive(A, replace(B, local_signature=b"PK\3\5")),

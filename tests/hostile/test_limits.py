@@ -126,6 +126,19 @@ def test_ten_thousand_overlapping_members(world: World, caplog: pytest.LogCaptur
     assert len([line for line in caplog.messages if line.startswith("kaizen/s_1")]) == 6
 
 
+@pytest.mark.parametrize("ranges", [True, False], ids=["ranges", "whole"])
+def test_more_members_than_the_end_record_can_count(world: World, ranges: bool) -> None:
+    """65,540 members without zip64, as old writers leave them: counted modulo 65,536, all of them shown."""
+    world.session("kaizen", archive(*many(65_540, directories=7)))
+    world.fakes.store.ranges = ranges
+
+    async def main(drive: Drive) -> None:
+        assert sum([len(await drive.ls(f"kaizen/s_1/dir{number:04d}")) for number in range(7)]) == 65_540
+        assert await drive.cat("kaizen/s_1/dir0005/file-0065539.txt") == b"65539\n"
+
+    world.run(main)
+
+
 @pytest.mark.parametrize("claim", [{"count": 2**62}, {"size": 2**62}, {"offset": 2**62}], ids=str)
 def test_claims_of_2_to_the_62(world: World, claim: dict[str, int]) -> None:
     """What an end record claims costs nothing."""

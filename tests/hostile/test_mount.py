@@ -7,6 +7,8 @@ import errno
 import mmap
 import os
 import stat
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +20,9 @@ from hostile import methods
 from hostile.cases import CASES, LINK, Case, File
 from hostile.observe import Observed, Seen, judge, judge_log
 from mounts import Daemon, needs_fuse, sh
-from zips import Part, archive
+from zips import Part, archive, many
 
+from mountfs.cli.why import told
 from mountfs.control import ask, socket_path
 from mountfs.demo.server import Fakes
 
@@ -33,7 +36,8 @@ ESCAPE = archive(
 )
 """Links that lead out together, though none does alone (tried on a mount, zip.md)."""
 PROGRAM = archive(Part("run", b"#!/bin/sh\necho hello\n", mode=0o100755))
-EXTRA = {"escape": ESCAPE, "program": PROGRAM, "methods": methods.sound()}
+COUNTLESS = archive(*many(65_540, directories=7))
+EXTRA = {"escape": ESCAPE, "program": PROGRAM, "methods": methods.sound(), "countless": COUNTLESS}
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,12 @@ class Mounted:
 
     def ask(self, verb: str, **args: object) -> Any:
         return list(ask(self.socket, verb, args))[-1]
+
+    def tells(self, verb: str, *words: str) -> str:
+        """What the command line says of it."""
+        home = self.daemon.place.parent / f"{self.daemon.place.name}.home"
+        where = (f"XDG_RUNTIME_DIR={home / 'run'}", "PYTHONDONTWRITEBYTECODE=1", "COLUMNS=250")
+        return sh("env", *where, sys.executable, "-P", "-m", "mountfs", verb, *words).stdout
 
     @property
     def socket(self) -> str:
@@ -80,8 +90,8 @@ def mounted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mounted]:
                 observed[case.name].log = [
                     line[1] for line in lines if line[0] in {"WARNING", "ERROR"} and line[1].startswith(starts)
                 ]
-            told = list(ask(socket_of(daemon), "status"))[-1]
-            yield Mounted(daemon, observed, {row["id"]: row for row in told["sessions"]})
+            status = list(ask(socket_of(daemon), "status"))[-1]
+            yield Mounted(daemon, observed, {row["id"]: row for row in status["sessions"]})
 
 
 def look(path: bytes, attributes: os.stat_result) -> Seen:
@@ -145,16 +155,52 @@ def test_row_is_told(mounted: Mounted, case: Case) -> None:
         assert case.refused in mounted.ask("why", path=f"kaizen/s_{number}")["events"][0]["message"]
         return
     assert row["remarks"] == case.remarks
+    lines = list(told(mounted.ask("why", path=f"kaizen/s_{number}"), now=time.time()))
+    assert [line for line in lines if line.startswith("  odd ")] == [
+        f"  odd       {count} {remark}" for remark, count in sorted(case.remarks.items())
+    ]
     for path, node in case.bad.items():
-        told = mounted.ask("why", path=f"kaizen/s_{number}/{os.fsdecode(path)}")
-        assert told["member"]["errno"].startswith(f"{NAMES[node.errno]} (")
-        assert node.says == "late" or node.says in told["member"]["fault"]
+        answer = mounted.ask("why", path=f"kaizen/s_{number}/{os.fsdecode(path)}")
+        assert answer["member"]["errno"].startswith(f"{NAMES[node.errno]} (")
+        assert node.says == "late" or node.says in answer["member"]["fault"]
         if node.size:
-            assert told["events"][0]["errno"] == told["member"]["errno"]
+            assert answer["events"][0]["errno"] == answer["member"]["errno"]
     for path, node in case.shows.items():
         if isinstance(node, File) and not node.errno:
             assert mounted.ask("why", path=f"kaizen/s_{number}/{os.fsdecode(path)}")["member"]["fault"] == ""
             break
+
+
+def test_the_command_line_tells(mounted: Mounted) -> None:
+    """``status`` has in a word what is odd in each session, ``why`` each reason; a control character in a name moves no
+    cursor there."""
+    numbers = {case.name: number for number, case in enumerate(CASES)}
+    status = {
+        line.split()[0]: line
+        for line in mounted.tells("status", "--all", str(mounted.daemon.place)).splitlines()
+        if "kaizen/" in line
+    }
+    for name, note in {
+        "duplicate names": "3 shadowed",
+        "parent components": "6 hidden",
+        "absolute": "2 renamed",
+        "overlapping members": "2 damaged",
+        "links with faults": "6 damaged",
+    }.items():
+        assert status[f"kaizen/s_{numbers[name]}"].rstrip().endswith(f"  {note}")
+    session = mounted.session(numbers["parent components"])
+    assert "  odd       6 hidden: '..' in the name\n" in mounted.tells("why", str(session))
+    escape = numbers["control characters in the name of what cannot be read"]
+    inner = f"kaizen/s_{escape}/a\x1b[31m\n.txt"
+    said = mounted.tells("why", inner)
+    assert "a\\x1b[31m\\n.txt" in said
+    assert "\x1b" not in said
+
+
+def test_countless(mounted: Mounted) -> None:
+    """More members than an end record without zip64 can count are all listed."""
+    assert sum(len(os.listdir(mounted.session("countless") / f"dir{number:04d}")) for number in range(7)) == 65_540
+    assert (mounted.session("countless") / "dir0005" / "file-0065539.txt").read_bytes() == b"65539\n"
 
 
 def test_links_do_not_lead_out(mounted: Mounted) -> None:

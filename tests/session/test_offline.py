@@ -92,7 +92,7 @@ def test_live_session_without_the_service(world: World) -> None:
     session = world.session("dari", zip_of(FILES))
     session.status, session.ended = "active", None
     world.set("freshness", live="0.01s")
-    world.set("network", lookup_timeout="0.3s")
+    world.set("network", lookup_timeout="2s")
 
     async def first(drive: Drive) -> None:
         assert await drive.tree("dari/s_1") == SHOWN
@@ -106,7 +106,7 @@ def test_live_session_without_the_service(world: World) -> None:
         began = time.monotonic()
         for _ in range(5):
             assert await drive.tree("dari/s_1") == SHOWN
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 8
 
     world.run(second)
 

@@ -199,6 +199,11 @@ def test_not_modified(fakes: Fakes) -> None:
     assert fetch(fakes, if_none_match=Validator(etag='"other"')) == DATA
 
 
+def patience(step: Step) -> float:
+    """A read_timeout under which only that fails by silence which is silent, also on a loaded machine."""
+    return {BlackHole: 0.2, Stall: 2.0}.get(type(step), 9.0)
+
+
 @pytest.mark.parametrize(
     ("step", "error", "attempts"),
     [
@@ -224,7 +229,7 @@ def test_faults_are_errors(fakes: Fakes, proxy: Proxy, step: Step, error: type[S
     proxy.inject(step, times=None)
     before = len(proxy.requests)
     with pytest.raises(error) as caught:
-        fetch(fakes, Span(0, 100_000), url=url, net={"read_timeout": 0.2, "connect_timeout": 0.2, "retries": 2})
+        fetch(fakes, Span(0, 100_000), url=url, net={"read_timeout": patience(step), "retries": 2})
     assert type(caught.value) is error
     assert len(proxy.requests) - before == attempts
     assert "Signature" not in str(caught.value)
@@ -237,7 +242,7 @@ def test_a_fault_that_passes_is_not_noticed(fakes: Fakes, proxy: Proxy) -> None:
     """Before the body starts."""
     for step in (Reset(None), Answer(503), wrong_range(), BlackHole()):
         proxy.inject(step)
-    got = fetch(fakes, Span(0, 1000), net={"retries": 4, "read_timeout": 0.3})
+    got = fetch(fakes, Span(0, 1000), net={"retries": 8, "read_timeout": 1.0})
     assert got == DATA[:1000]
 
 
@@ -258,7 +263,7 @@ def test_an_encoded_body_is_decoded_and_said_to_be(fakes: Fakes, proxy: Proxy) -
 def test_a_slow_body_lives_as_long_as_it_moves(fakes: Fakes, proxy: Proxy) -> None:
     """The deadline ends with the head; only silence ends a body."""
     proxy.inject(Dribble(interval=0.05, size=10))
-    assert fetch(fakes, Span(0, 200), seconds=0.5, net={"read_timeout": 0.5}) == DATA[:200]
+    assert fetch(fakes, Span(0, 600), seconds=2.0, net={"read_timeout": 2.0}) == DATA[:600]
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,10 @@ import zipfile
 import zlib
 from collections.abc import Callable
 
+from built import archives, damaged
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from zips import COMPRESSORS, DIRECTORY, EXECUTABLE, FILE, LINK, Part, archive, extended_time, parse, read
+from zips import Part, archive, parse, read
 
 from mountfs.errors import BadArchive, LimitExceeded, MemberDamaged, MemberUnsupported
 from mountfs.model import Kind, Shape
@@ -17,55 +18,6 @@ from mountfs.tree import ROOT, Namespace
 from mountfs.zipformat import Directory, ZipLimits, ensure_readable
 
 LIMITS = ZipLimits(max_members=1000, max_directory_size=1 << 20, max_member_size=1 << 20, max_ratio=2000)
-
-names = st.one_of(
-    st.sampled_from(["a", "b.txt", "d/", "d/e", "d/e/f.json", "ü/ß", "../x", "/abs", "a//b", "."]),
-    st.text(max_size=12),
-)
-parts = st.builds(
-    Part,
-    name=names.filter(lambda name: name.encode("utf-8", "surrogatepass").isascii() or name.isprintable()),
-    data=st.binary(max_size=200).map(lambda data: data * 5),
-    method=st.sampled_from([0, 8, 8, 8, *COMPRESSORS, 98]),
-    mode=st.sampled_from([FILE, EXECUTABLE, DIRECTORY, LINK, 0, 0o020644]),
-    host=st.sampled_from([0, 3, 10, 19]),
-    extra=st.sampled_from([b"", extended_time(1), b"garbage", b"\1\0\xff\xff"]),
-    comment=st.sampled_from([b"", b"comment"]),
-    local_zeroed=st.booleans(),
-    local_extra=st.sampled_from([b"", b"x" * 40]),
-)
-
-
-@st.composite
-def archives(draw: st.DrawFn) -> bytes:
-    return archive(
-        *draw(st.lists(parts, max_size=6)),
-        comment=draw(st.sampled_from([b"", b"comment", b"PK\5\6" + bytes(18)])),
-        prefix=draw(st.sampled_from([b"", b"#!/bin/sh\n"])),
-        prefix_counts=draw(st.booleans()),
-        end64=draw(st.booleans()),
-        junk=draw(st.sampled_from([b"", b"\n"])),
-    )
-
-
-@st.composite
-def damaged(draw: st.DrawFn) -> bytes:
-    """An archive with bytes changed, removed, doubled or put in; most often near its end, where the records are."""
-    data = bytearray(draw(archives()))
-    for _ in range(draw(st.integers(1, 4))):
-        at = len(data) - draw(st.integers(0, min(len(data), draw(st.sampled_from([60, 200, 5000])))))
-        match draw(st.integers(0, 4)):
-            case 0 if at < len(data):
-                data[at] = draw(st.sampled_from([0, 1, 0x7F, 0x80, 0xFF, data[at] ^ 1, draw(st.integers(0, 255))]))
-            case 1:
-                del data[at : at + draw(st.integers(1, 40))]
-            case 2:
-                data[at:at] = draw(st.sampled_from([b"PK\1\2", b"PK\5\6", b"PK\6\6", b"PK\6\7", b"PK\3\4", b"\0" * 9]))
-            case 3:
-                data[at:at] = data[at : at + 50]
-            case _:
-                data[at : at + 4] = draw(st.sampled_from([b"\xff" * 4, b"\0" * 4, b"\xff\xff\xff\x7f"]))
-    return bytes(data)
 
 
 def outcome(data: bytes, tail: int) -> tuple[str, Directory | None]:
