@@ -243,6 +243,11 @@ class Archive(Local):
             self._nursery.start_soon(self._carry, transfer)
         return len(free)
 
+    def ask_again(self) -> None:
+        """What failed, or was said to be lost, may be asked for again."""
+        self.lost = None
+        self._failures.clear()
+
     def _raise_believed(self, holes: list[Span]) -> None:
         """Raises the failure believed of any of ``holes``, so that a deadline is not paid twice."""
         if self.lost is not None:

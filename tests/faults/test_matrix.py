@@ -1,6 +1,6 @@
-"""Every step x every operation x every form of every service: the errno of design.md §2, within the deadline, one
-line in the log that helps and holds no secret, nothing wrong kept, and the same operation succeeds once the fault is
-gone.
+"""Every step x every operation x every form of every service (``rows.py``): the errno of design.md §2, within the
+deadline, one line in the log that helps and holds no secret, nothing wrong kept, and the same operation succeeds once
+the fault is gone: by itself when what is believed of the failure runs out, or at once by a refresh.
 
 Questions (list, lookup, and entering by way of a status or of minting a URL) ask for JSON; transfers (readdir, open,
 read early, read late, read late of a compressed member) move the archive's bytes. Where an operation is not touched by
@@ -9,16 +9,18 @@ a fault it simply succeeds: that is part of the table.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 
 import pytest
 from drives import Drive, World
 from faults.cells import (
     ARCHIVE,
+    BEYOND,
     DEADLINE,
     FORMS,
+    FRESHNESS,
     QUESTIONS,
     READ_TIMEOUT,
     SECRETS,
@@ -26,112 +28,32 @@ from faults.cells import (
     TRANSFERS,
     Bench,
     Form,
+    Outcome,
     Rig,
     rigged,
 )
-
-from mountfs.demo import steps
-from mountfs.demo.faults import Mode, Proxy
-from mountfs.demo.wire import Step
+from faults.roads import Road, Way
+from faults.rows import ALL, HOUR, OF_QUESTIONS, OF_ROADS, OF_TRANSFERS, Fault
 
 TOLERANCE = 3.0
 """Seconds of a busy machine."""
-SKIP = "not tried"
-HOUR = {"retry-after": "3600"}
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One way to fail. ``errno``: what every operation gets ("" = nothing is noticed), but for those in ``but``:
-    by operation, by form, or by "form operation"."""
-
-    name: str
-    what: Step | Mode
-    errno: str
-    but: Mapping[str, str] = field(default_factory=dict)
-    silent: bool = False
-    """Only a time-out ends it, so the clock is moved on."""
-    slow: bool = False
-    """Something always comes, just too slowly: the clock may not jump over a time-out of silence."""
-    either: str = ""
-    """What may come instead: it depends on which of two bytes arrives first."""
-
-    def inject(self, proxy: Proxy) -> None:
-        if isinstance(self.what, Mode):
-            proxy.mode = self.what
-        else:
-            proxy.inject(self.what, times=None)
-
-    def expected(self, form: Form, operation: str) -> str:
-        for key in (f"{form.name} {operation}", form.name, operation):
-            if key in self.but:
-                return self.but[key]
-        return self.errno
-
-
-ANY_ANSWER = (
-    Fault("500", steps.Answer(500), "EREMOTEIO"),
-    Fault("502", steps.Answer(502, "<html>bad gateway</html>"), "EREMOTEIO"),
-    Fault("503", steps.Answer(503), "EREMOTEIO"),
-    Fault("503 for an hour", steps.Answer(503, headers=HOUR), "EBUSY"),
-    Fault("429 for an hour", steps.Answer(429, headers=HOUR), "EBUSY"),
-    Fault("429", steps.Answer(429), "EBUSY"),
-    Fault("reset at once", steps.Reset(None), "EREMOTEIO"),
-    Fault("closed at once", steps.Truncate(None), "EREMOTEIO"),
-    Fault("never answers", steps.BlackHole(), "ETIMEDOUT", silent=True),
-    Fault("redirect loop", steps.Redirect(), "EREMOTEIO"),
-    Fault("refuses connections", Mode.REFUSE, "EHOSTUNREACH"),
-    Fault("black hole", Mode.BLACK_HOLE, "ETIMEDOUT", silent=True),
-    Fault("hangs up", Mode.HANG_UP, "EREMOTEIO"),
-    Fault("late", steps.Delay(0.05), ""),
-)
-OF_QUESTIONS = (
-    *ANY_ANSWER,
-    Fault("400", steps.Answer(400), "EINVAL"),
-    Fault("401", steps.Answer(401), "EKEYREJECTED"),
-    Fault("403", steps.Answer(403), "EACCES"),
-    Fault("404", steps.Answer(404), "ENOENT", {"list": "EOPNOTSUPP"}),
-    Fault("web page", steps.Answer(200, "<html>welcome</html>"), "EREMOTEIO"),
-    Fault("half of JSON", steps.Answer(200, '{"sessions": [{"id'), "EREMOTEIO"),
-    Fault("other JSON", steps.Answer(200, "17"), "EREMOTEIO"),
-    Fault("deep JSON", steps.Answer(200, "[" * 200_000), "EREMOTEIO"),
-    Fault("endless JSON", steps.Endless(b"[", b" " * (1 << 20)), "EREMOTEIO", {"list": "EFBIG"}),
-    Fault("cut", steps.Reset(5), "EREMOTEIO"),
-    Fault("short", steps.Truncate(5), "EREMOTEIO"),
-    Fault("stalls", steps.Stall(5), "ETIMEDOUT", silent=True),
-    Fault("a byte a second", steps.Dribble(), "ETIMEDOUT", silent=True, slow=True),
-    Fault("gzip", steps.Gzip(), ""),
-    Fault("more than announced", steps.Surplus(), "", either="EREMOTEIO"),
-    Fault("flipped byte", steps.FlipByte(0), "EREMOTEIO"),
-    Fault("elsewhere", steps.Redirect("http://127.0.0.1:9/x"), "EREMOTEIO"),
-)
-BEGUN = {"files open": ""}
-"""Its first bytes are here, which is all that open waits for."""
-OF_TRANSFERS = (
-    *ANY_ANSWER,
-    Fault("400", steps.Answer(400), "EINVAL", {"kaizen": "EREMOTEIO"}),
-    Fault("401", steps.Answer(401), "EKEYREJECTED", {"kaizen": "EREMOTEIO"}),
-    Fault("403", steps.Answer(403), "EACCES", {"kaizen": "EREMOTEIO"}),
-    Fault("404", steps.Answer(404), "ENOENT", {"kaizen": "EREMOTEIO"}),
-    Fault("cut", steps.Reset(100), "EREMOTEIO", BEGUN),
-    Fault("short", steps.Truncate(100), "EREMOTEIO", BEGUN),
-    Fault("stalls", steps.Stall(100), "ETIMEDOUT", BEGUN, silent=True),
-    Fault("a byte a second", steps.Dribble(), "ETIMEDOUT", BEGUN, silent=True, slow=True),
-    Fault("wrong range", steps.wrong_range(), "EREMOTEIO", {"files readdir": "", "files open": ""}),
-    Fault("no ranges", steps.IgnoreRange(), ""),
-    Fault("another ETag", steps.changed_etag(), "ESTALE", {"readdir": "", "files open": SKIP}),
-    Fault("weak ETag", steps.changed_etag('W/"weak"'), "ESTALE", {"readdir": "", "files open": ""}),
-    Fault("gzip", steps.Gzip(), "ESTALE", {"readdir": "", "files": ""}),
-    Fault("more than announced", steps.Surplus(), "", either="EREMOTEIO"),
-    Fault("endless", steps.Endless(b"PK\3\4"), "ESTALE", {"readdir": "EFBIG", "files open": SKIP}),
-    Fault("elsewhere", steps.Redirect("http://127.0.0.1:9/x"), "EHOSTUNREACH", {"files readdir": "EREMOTEIO"}),
-    Fault(
-        "web page",
-        steps.Answer(200, "<html>welcome</html>"),
-        "ESTALE",
-        {"readdir": "EIO", "files readdir": "EREMOTEIO", "files open": "EIO", "files": "EIO"},
-    ),
-)
+BELIEVED = {
+    "EREMOTEIO": "failing",
+    "EHOSTUNREACH": "failing",
+    "ETIMEDOUT": "failing",
+    "EBUSY": "failing",
+    "EOPNOTSUPP": "failing",
+    "EFBIG": "failing",
+    "EINVAL": "refused",
+    "EACCES": "refused",
+    "EKEYREJECTED": "refused",
+    "ENOENT": "absent",
+    "EIO": "failing",
+}
+"""Which setting says how long a failure is believed (design.md §2)."""
+FOR_EVER = {"EIO", "EFBIG"}
+"""Of the archive of a session that has ended: only a refresh makes mountfs look at it again. (A member is damaged for
+as long as a failure is believed.)"""
 
 
 def run(
@@ -139,40 +61,74 @@ def run(
     form: Form,
     fault: Fault,
     operations: tuple[str, ...],
-    content: Mapping[str, bytes],
     caplog: pytest.LogCaptureFixture,
-    where: Callable[[Rig], Proxy],
+    *,
+    place: str,
+    road: Road | None = None,
+    refresh: bool = False,
 ) -> None:
-    """One row of the matrix."""
-    operations = tuple(operation for operation in operations if fault.expected(form, operation) != SKIP)
+    """One row of the matrix. ``refresh``: the fault is got over by one, not by waiting."""
+    operations = fault.operations or operations
     caplog.set_level("DEBUG")
-    with rigged(world, form, read_timeout=60.0 if fault.slow else READ_TIMEOUT) as rig:
+    patience = 60.0 if fault.slow else READ_TIMEOUT
+    with rigged(world, form, read_timeout=patience, way=fault.way, road=road) as rig:
         for operation in operations:
-            rig.add(operation, content.get(operation, TINY))
+            rig.add(operation, TINY if operation in (*QUESTIONS, "readdir") else ARCHIVE)
 
         async def main(drive: Drive) -> None:
             bench = Bench(rig, drive, operations, caplog.records)
             async with AsyncExitStack() as stack:
                 await bench.prepare(stack)
-                fault.inject(where(rig))
+                fault.inject(rig, place)
                 outcomes = await bench.act(silent=fault.silent)
                 told = {operation: bench.told(operation) for operation in operations}
-            expected = {operation: fault.expected(form, operation) for operation in operations}
-            for operation, outcome in outcomes.items():
-                if fault.either and outcome.errno == fault.either:
-                    expected[operation] = fault.either
-            assert {operation: outcome.errno for operation, outcome in outcomes.items()} == expected
-            for operation, outcome in outcomes.items():
-                assert outcome.seconds < DEADLINE + TOLERANCE, operation
-                unnoticed = fault.but is BEGUN  # what fails behind a reader's back may be told, too
-                assert len(told[operation]) in ({1} if expected[operation] else {0, int(unnoticed)}), told
+            check(fault, form, rig, outcomes, told)
+            if fault.anew:
+                assert {outcome.errno for outcome in (await bench.again()).values()} == {""}
+            await bench.heal()
+            errnos = {operation: outcome.errno for operation, outcome in outcomes.items()}
             for sessions in drive.fs.providers:
-                sessions.forget()
+                if refresh or errnos.get(sessions.name.removeprefix("at-")) in FOR_EVER:
+                    sessions.forget()
+            if not refresh:
+                drive.later(believed(fault, errnos))
             again = await bench.again()
-            assert {operation: outcome.errno for operation, outcome in again.items()} == dict.fromkeys(operations, "")
+            for operation, outcome in again.items():
+                assert outcome.errno in {"", fault.afterwards(form, operation)}, operation
+            if fault.later:
+                again = await bench.again()
+                assert {outcome.errno for outcome in again.values()} == {""}
 
-        world.run(main, limit=90)
+        world.run(main, limit=90, network=rig.network())
         check_secrets(rig, caplog)
+
+
+def check(fault: Fault, form: Form, rig: Rig, outcomes: Mapping[str, Outcome], told: Mapping[str, list[str]]) -> None:
+    """What was expected came, in time, and the log says so once: of which provider and session, what was answered, and
+    what to do."""
+    expected = {operation: fault.expected(form, operation) for operation in outcomes}
+    for operation, outcome in outcomes.items():
+        if fault.either and outcome.errno == fault.either:
+            expected[operation] = fault.either
+    assert {operation: outcome.errno for operation, outcome in outcomes.items()} == expected
+    for operation, outcome in outcomes.items():
+        assert outcome.seconds < DEADLINE + TOLERANCE, operation
+        unnoticed = bool(fault.but) and not expected[operation]  # what fails behind a reader's back may be told, too
+        assert len(told[operation]) in ({1} if expected[operation] else {0, int(unnoticed)}), told
+        for line in told[operation]:
+            assert f"at-{operation}" in line
+            assert operation == "list" or rig.id_of(operation) in line
+            if expected[operation]:
+                assert re.search(fault.line(expected[operation]), line), line
+
+
+def believed(fault: Fault, errnos: Mapping[str, str]) -> float:
+    """Seconds until nothing of these failures is believed any more."""
+    hour = isinstance(getattr(fault.what, "headers", None), dict) and fault.what.headers == HOUR
+    if hour and any(errnos.values()):
+        return 3600.0 + BEYOND
+    settings = {BELIEVED.get(errno, "failing") for errno in errnos.values()}  # what nobody waited for may fail, too
+    return max(FRESHNESS[setting] for setting in settings) + BEYOND
 
 
 def check_secrets(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
@@ -181,18 +137,42 @@ def check_secrets(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
     for secret in (rig.fake.key, *SECRETS):
         assert secret not in lines
     assert rig.world.fakes.store.leaks() == []
+    if rig.forward is not None:
+        assert not {"authorization", "x-bb-api-key"} & {name for each in rig.forward.requests for name in each.headers}
 
 
-@pytest.mark.parametrize("fault", OF_QUESTIONS, ids=lambda fault: fault.name)
+def name_of(fault: Fault) -> str:
+    return fault.name
+
+
+@pytest.mark.parametrize("fault", OF_QUESTIONS, ids=name_of)
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
 def test_questions(world: World, caplog: pytest.LogCaptureFixture, form: Form, fault: Fault) -> None:
     """The API fails in every way, at list, lookup and entering."""
-    run(world, form, fault, QUESTIONS, {}, caplog, lambda rig: rig.api)
+    run(world, form, fault, QUESTIONS, caplog, place="api")
 
 
-@pytest.mark.parametrize("fault", OF_TRANSFERS, ids=lambda fault: fault.name)
+@pytest.mark.parametrize("fault", OF_TRANSFERS, ids=name_of)
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
 def test_transfers(world: World, caplog: pytest.LogCaptureFixture, form: Form, fault: Fault) -> None:
     """The place where the bytes lie fails in every way, at readdir, open, and reads early and late."""
-    content = dict.fromkeys(TRANSFERS[1:], ARCHIVE)
-    run(world, form, fault, TRANSFERS, content, caplog, lambda rig: rig.host)
+    run(world, form, fault, TRANSFERS, caplog, place="host")
+
+
+@pytest.mark.parametrize(
+    ("form", "fault"),
+    [pytest.param(form, fault, id=f"{form.name}-{fault.name}") for fault in OF_ROADS for form in fault.forms],
+)
+def test_roads(world: World, caplog: pytest.LogCaptureFixture, road: Road, form: Form, fault: Fault) -> None:
+    """The way to the service fails, or it sends us astray, at every operation."""
+    run(world, form, fault, ALL, caplog, place="both", road=None if fault.way is Way.PLAIN else road)
+
+
+@pytest.mark.parametrize("name", ["500", "403", "404", "hangs up"])
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
+def test_a_refresh_does_not_wait(world: World, caplog: pytest.LogCaptureFixture, form: Form, name: str) -> None:
+    """What is believed of a failure is forgotten by ``mountfs refresh``, at every question and transfer."""
+    (asked,) = (fault for fault in OF_QUESTIONS if fault.name == name)
+    run(world, form, asked, QUESTIONS, caplog, place="api", refresh=True)
+    (moved,) = (fault for fault in OF_TRANSFERS if fault.name == name)
+    run(world, form, moved, TRANSFERS, caplog, place="host", refresh=True)

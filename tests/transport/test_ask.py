@@ -18,6 +18,7 @@ from mountfs.errors import (
     Throttled,
     Unreachable,
 )
+from mountfs.model import REQUEST, Request
 from mountfs.transport import Answer, Question
 
 QUESTION = Question("/v1/things", "the list of things")
@@ -257,6 +258,26 @@ def test_a_black_hole_opens_the_breaker_too() -> None:
                 await transport.ask(Question("/other", "session s9"), deadline=before + 50)
             assert trio.current_time() == before
             assert caught.value.message == "svc: session s9: https://api.test gave no answer in time"
+
+    run_virtually(main)
+
+
+def test_what_one_file_system_request_asks_for_is_one_failure() -> None:
+    """A read has several ranges fetched at a time, each under a deadline of its own: that is one request in vain."""
+    net = Scripted(httpcore.ConnectError())
+
+    async def main() -> None:
+        async with scripted(net, net=network(retries=0)) as transport:
+
+            async def fails(number: int) -> None:
+                REQUEST.set(Request(number, 0, "svc/s1"))
+                with pytest.raises(Unreachable):
+                    await transport.ask(QUESTION, deadline=trio.current_time() + 50)
+                await trio.sleep(0.001)
+
+            for number, is_open in [(1, False)] * 5 + [(2, False)] * 5 + [(3, True)]:
+                await fails(number)
+                assert transport.statistics().breaker_open is is_open
 
     run_virtually(main)
 
