@@ -282,7 +282,7 @@ class DownloadPump(Pump):
                 failures = 1 if self._at > before else failures + 1
                 if exc.status is not None or failures > self._patience.retries:
                     raise
-                await trio.sleep(min(2.0, 0.05 * 2**failures))
+                await trio.sleep(self._patience.pause(failures))
         digest = self._hash.hexdigest()
         if self._file.sha256 and digest != self._file.sha256:
             raise MemberDamaged(f"{self._label}: the SHA-256 of {self._file.filename!r} is not the listed one")

@@ -27,8 +27,8 @@ import ssl
 import stat
 import time
 import zipfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -74,16 +74,17 @@ def id_of(provider: str, number: int = 1) -> str:
 
 
 class MovableClock(trio.abc.Clock):
-    """Real time, and what a test has added to it."""
+    """Real time, and what a test has added to it; or, while it is ``stopped``, only that."""
 
     def __init__(self) -> None:
         self.added = 0.0
+        self.stopped: float | None = None
 
     def start_clock(self) -> None:
         pass
 
     def current_time(self) -> float:
-        return time.monotonic() + self.added
+        return (time.monotonic() if self.stopped is None else self.stopped) + self.added
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
         return deadline - self.current_time()
@@ -102,6 +103,16 @@ class Drive:
         """So many seconds go by."""
         self._clock.added += seconds
         self._limit.deadline += seconds
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """No time goes by but by ``later``: however busy the machine is, nothing is late by itself."""
+        self._clock.stopped = before = time.monotonic()
+        try:
+            yield
+        finally:
+            self._clock.added += before - time.monotonic()
+            self._clock.stopped = None
 
     # -- as a program ---------------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from faults.cells import (
     DEADLINE,
     FORMS,
     FRESHNESS,
+    GRACE,
     QUESTIONS,
     READ_TIMEOUT,
     SECRETS,
@@ -35,8 +36,6 @@ from faults.cells import (
 from faults.roads import Road, Way
 from faults.rows import ALL, HOUR, OF_QUESTIONS, OF_ROADS, OF_TRANSFERS, Fault
 
-TOLERANCE = 3.0
-"""Seconds of a busy machine."""
 BELIEVED = {
     "EREMOTEIO": "failing",
     "EHOSTUNREACH": "failing",
@@ -70,7 +69,7 @@ def run(
     """One row of the matrix. ``refresh``: the fault is got over by one, not by waiting."""
     operations = fault.operations or operations
     caplog.set_level("DEBUG")
-    patience = 60.0 if fault.slow else READ_TIMEOUT
+    patience = 2 * DEADLINE if fault.slow else READ_TIMEOUT
     with rigged(world, form, read_timeout=patience, way=fault.way, road=road) as rig:
         for operation in operations:
             rig.add(operation, TINY if operation in (*QUESTIONS, "readdir") else ARCHIVE)
@@ -84,7 +83,7 @@ def run(
                 told = {operation: bench.told(operation) for operation in operations}
             check(fault, form, rig, outcomes, told)
             if fault.anew:
-                assert {outcome.errno for outcome in (await bench.again()).values()} == {""}
+                await bench.until_right()
             await bench.heal()
             errnos = {operation: outcome.errno for operation, outcome in outcomes.items()}
             for sessions in drive.fs.providers:
@@ -112,7 +111,7 @@ def check(fault: Fault, form: Form, rig: Rig, outcomes: Mapping[str, Outcome], t
             expected[operation] = fault.either
     assert {operation: outcome.errno for operation, outcome in outcomes.items()} == expected
     for operation, outcome in outcomes.items():
-        assert outcome.seconds < DEADLINE + TOLERANCE, operation
+        assert outcome.seconds < DEADLINE + GRACE + 2 * BEYOND, operation
         unnoticed = bool(fault.but) and not expected[operation]  # what fails behind a reader's back may be told, too
         assert len(told[operation]) in ({1} if expected[operation] else {0, int(unnoticed)}), told
         for line in told[operation]:
