@@ -13,6 +13,8 @@ from faults.roads import HOSTS, Road
 
 from mountfs.demo.server import Fakes
 
+pytest.register_assert_rewrite("faults.matrix", "faults.cells")
+
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:

@@ -5,6 +5,9 @@ the fault is gone: by itself when what is believed of the failure runs out, or a
 Questions (list, lookup, and entering by way of a status or of minting a URL) ask for JSON; transfers (readdir, open,
 read early, read late, read late of a compressed member) move the archive's bytes. Where an operation is not touched by
 a fault it simply succeeds: that is part of the table.
+
+This is how a row is tried; ``test_matrix_*.py`` go through the tables, in files of their own so that they run beside
+each other.
 """
 
 from __future__ import annotations
@@ -19,22 +22,20 @@ from faults.cells import (
     ARCHIVE,
     BEYOND,
     DEADLINE,
-    FORMS,
     FRESHNESS,
     GRACE,
     QUESTIONS,
     READ_TIMEOUT,
     SECRETS,
     TINY,
-    TRANSFERS,
     Bench,
     Form,
     Outcome,
     Rig,
     rigged,
 )
-from faults.roads import Road, Way
-from faults.rows import ALL, HOUR, OF_QUESTIONS, OF_ROADS, OF_TRANSFERS, Fault
+from faults.roads import Road
+from faults.rows import HOUR, Fault
 
 BELIEVED = {
     "EREMOTEIO": "failing",
@@ -138,40 +139,3 @@ def check_secrets(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
     assert rig.world.fakes.store.leaks() == []
     if rig.forward is not None:
         assert not {"authorization", "x-bb-api-key"} & {name for each in rig.forward.requests for name in each.headers}
-
-
-def name_of(fault: Fault) -> str:
-    return fault.name
-
-
-@pytest.mark.parametrize("fault", OF_QUESTIONS, ids=name_of)
-@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
-def test_questions(world: World, caplog: pytest.LogCaptureFixture, form: Form, fault: Fault) -> None:
-    """The API fails in every way, at list, lookup and entering."""
-    run(world, form, fault, QUESTIONS, caplog, place="api")
-
-
-@pytest.mark.parametrize("fault", OF_TRANSFERS, ids=name_of)
-@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
-def test_transfers(world: World, caplog: pytest.LogCaptureFixture, form: Form, fault: Fault) -> None:
-    """The place where the bytes lie fails in every way, at readdir, open, and reads early and late."""
-    run(world, form, fault, TRANSFERS, caplog, place="host")
-
-
-@pytest.mark.parametrize(
-    ("form", "fault"),
-    [pytest.param(form, fault, id=f"{form.name}-{fault.name}") for fault in OF_ROADS for form in fault.forms],
-)
-def test_roads(world: World, caplog: pytest.LogCaptureFixture, road: Road, form: Form, fault: Fault) -> None:
-    """The way to the service fails, or it sends us astray, at every operation."""
-    run(world, form, fault, ALL, caplog, place="both", road=None if fault.way is Way.PLAIN else road)
-
-
-@pytest.mark.parametrize("name", ["500", "403", "404", "hangs up"])
-@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
-def test_a_refresh_does_not_wait(world: World, caplog: pytest.LogCaptureFixture, form: Form, name: str) -> None:
-    """What is believed of a failure is forgotten by ``mountfs refresh``, at every question and transfer."""
-    (asked,) = (fault for fault in OF_QUESTIONS if fault.name == name)
-    run(world, form, asked, QUESTIONS, caplog, place="api", refresh=True)
-    (moved,) = (fault for fault in OF_TRANSFERS if fault.name == name)
-    run(world, form, moved, TRANSFERS, caplog, place="host", refresh=True)
