@@ -69,14 +69,19 @@ class Parts:
 
 
 @asynccontextmanager
-async def tree(config: Config, *, offline: bool = False) -> AsyncIterator[Filesystem]:
-    """The file system without a mount: for ``ls``, ``cat``, ``export``, and for tests."""
-    async with parts(config, offline=offline) as built:
+async def tree(
+    config: Config, *, offline: bool = False, network: TransportSurroundings | None = None
+) -> AsyncIterator[Filesystem]:
+    """The file system without a mount: for ``ls``, ``cat``, ``export``, and for tests. ``network``: what stands between
+    us and the services; None: this machine's own."""
+    async with parts(config, offline=offline, network=network) as built:
         yield built.filesystem
 
 
 @asynccontextmanager
-async def parts(config: Config, *, offline: bool = False) -> AsyncIterator[Parts]:
+async def parts(
+    config: Config, *, offline: bool = False, network: TransportSurroundings | None = None
+) -> AsyncIterator[Parts]:
     """Everything, built and running; nothing is mounted."""
     store = Store(config.cache.dir, max_size=config.cache.max_size, min_free=config.cache.min_free)
     workers = Workers()
@@ -103,7 +108,7 @@ async def parts(config: Config, *, offline: bool = False) -> AsyncIterator[Parts
             def changed(session: Session, old: Snapshot, new: Snapshot) -> None:
                 filesystem[0].nodes.changed(session, old, new)
 
-            for provider in _providers(config):
+            for provider in _providers(config, network or _network()):
                 if not offline:
                     await stack.enter_async_context(provider)
                 key = provider.service.auth.key
@@ -124,11 +129,14 @@ async def parts(config: Config, *, offline: bool = False) -> AsyncIterator[Parts
             await workers.disk(store.close)
 
 
-def _providers(config: Config) -> list[Provider]:
-    # One context for all: reading the system's trust store takes 25 ms.
-    around = TransportSurroundings(proxies=from_environment(os.environ), tls=ssl.create_default_context())
+def _network() -> TransportSurroundings:
+    """This machine's proxies and trust store: one context for all, since reading the store takes 25 ms."""
+    return TransportSurroundings(proxies=from_environment(os.environ), tls=ssl.create_default_context())
+
+
+def _providers(config: Config, network: TransportSurroundings) -> list[Provider]:
     settings = resolve_keys(config, os.environ).providers
-    return [make(each, config.network, around) for each in settings]
+    return [make(each, config.network, network) for each in settings]
 
 
 def _let_go(store: Store, shown: list[Sessions], idle: float) -> bool:

@@ -175,8 +175,13 @@ class FilesContent:
     def refusal(self, index: int) -> MountfsError | None:
         return self.dead.get(index)
 
-    def found_again(self) -> None:
-        """Nothing to do: a file is asked for by its id, whatever list it stood in."""
+    lost = False
+    """A file is asked for by its id, whatever list it stood in."""
+
+    def ask_again(self) -> None:
+        """What failed may be asked for again."""
+        for shared in self._progressive.values():
+            shared.ask_again()
 
     @property
     def busy(self) -> bool:
@@ -293,7 +298,7 @@ class DownloadPump(Pump):
                 failures = 1 if self._at > before else failures + 1
                 if exc.status is not None or failures > self._patience.retries:
                     raise
-                await trio.sleep(min(2.0, 0.05 * 2**failures))
+                await trio.sleep(self._patience.pause(failures))
         digest = self._hash.hexdigest()
         if self._file.sha256 and digest != self._file.sha256:
             raise MemberDamaged(f"{self._label}: the SHA-256 of {self._file.filename!r} is not the listed one")
@@ -302,15 +307,22 @@ class DownloadPump(Pump):
     async def _receive(
         self, emit: Callable[[bytes], None], news: Callable[[], None], target: Callable[[], int]
     ) -> bool:
-        want = Span(self._at, self._member.size) if self._at else None
+        # A part can only be joined under a strong validator (design §5); without one all is asked for again.
+        want = Span(self._at, self._member.size) if self._pin is not None else None
         deadline = trio.current_time() + self._patience.deadline
         async with self._source.open(self._file, want, pin=self._pin, deadline=deadline) as body:
             self._check(body)
             if body.start > self._at:
                 raise ServiceFailed(f"{self._label}: asked for byte {self._at}, the reply starts at {body.start}")
             skip = self._at - body.start
+            again = hashlib.sha256() if skip and not body.start else None
             async for chunk in body:
+                if again is not None:
+                    again.update(chunk[:skip])
                 data, skip = chunk[skip:], max(0, skip - len(chunk))
+                if again is not None and not skip:
+                    self._same(again.digest(), body)
+                    again = None
                 if not data:
                     continue
                 if self._at + len(data) > self._member.size:
@@ -334,6 +346,13 @@ class DownloadPump(Pump):
             self._pin = body.validator if body.validator.strong else None
         elif self._pin is not None and not self._pin.agrees(body.validator):
             raise SnapshotLost(f"{self._label}: {name!r} changed while it was being read", advice="open it again")
+
+    def _same(self, digest: bytes, body: Body) -> None:
+        """All came again where a part was missing: it goes on only if what was here before came again, too."""
+        if digest != self._hash.digest():
+            name = self._file.filename
+            raise SnapshotLost(f"{self._label}: {name!r} changed while it was being read", advice="open it again")
+        self._pin = body.validator if body.validator.strong else None
 
     def _take(self, emit: Callable[[bytes], None], data: bytes) -> None:
         self._hash.update(data)

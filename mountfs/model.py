@@ -7,6 +7,7 @@ Concurrency: everything here is immutable, so it may be shared between tasks and
 from __future__ import annotations
 
 import enum
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import NamedTuple, NewType
 
@@ -134,3 +135,16 @@ class Remarks:
     """What was odd in an archive, counted: reason -> how many members. Logged once per archive."""
 
     counts: dict[str, int] = field(default_factory=dict)
+
+
+class Request(NamedTuple):
+    """A file-system request that waits. ``number``: counted from the daemon's start, for the log."""
+
+    number: int
+    pid: int
+    label: str
+
+
+REQUEST: ContextVar[Request | None] = ContextVar("request", default=None)
+"""The request a task works for; tasks it starts inherit it, so a line of the log can say who caused it, and the breaker
+which failures have one cause."""

@@ -23,11 +23,12 @@ from __future__ import annotations
 import errno as numbers
 import io
 import os
+import ssl
 import stat
 import time
 import zipfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -42,6 +43,7 @@ from mountfs.errors import MountfsError
 from mountfs.filesystem import Attributes, Filesystem
 from mountfs.model import Inode
 from mountfs.providers import options_of
+from mountfs.transport import Surroundings, from_environment
 from mountfs.tree.inodes import ROOT
 
 T = TypeVar("T")
@@ -50,6 +52,8 @@ READ = 128 << 10
 """Bytes the kernel asks for at a time, unless it was allowed more."""
 MOMENT = (2026, 1, 2, 3, 4, 6)
 PROVIDERS = ("kaizen", "dari", "browserbase")
+TLS = ssl.create_default_context()
+"""Made once: it takes 50 ms."""
 UUID = "0f2c1d3e-7a41-4c55-9d0b-51c7a1e0000{}"
 
 
@@ -70,16 +74,17 @@ def id_of(provider: str, number: int = 1) -> str:
 
 
 class MovableClock(trio.abc.Clock):
-    """Real time, and what a test has added to it."""
+    """Real time, and what a test has added to it; or, while it is ``stopped``, only that."""
 
     def __init__(self) -> None:
         self.added = 0.0
+        self.stopped: float | None = None
 
     def start_clock(self) -> None:
         pass
 
     def current_time(self) -> float:
-        return time.monotonic() + self.added
+        return (time.monotonic() if self.stopped is None else self.stopped) + self.added
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
         return deadline - self.current_time()
@@ -98,6 +103,16 @@ class Drive:
         """So many seconds go by."""
         self._clock.added += seconds
         self._limit.deadline += seconds
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """No time goes by but by ``later``: however busy the machine is, nothing is late by itself."""
+        self._clock.stopped = before = time.monotonic()
+        try:
+            yield
+        finally:
+            self._clock.added += before - time.monotonic()
+            self._clock.stopped = None
 
     # -- as a program ---------------------------------------------------------------------------------------------
 
@@ -273,14 +288,22 @@ class World:
         path.write_text(text)
         return configuration.load(str(path), {}, options=options_of)
 
-    def run(self, main: Callable[[Drive], Awaitable[T]], *, offline: bool = False, limit: float = 60.0) -> T:
-        """Runs it over a tree of its own; what hangs fails."""
+    def run(
+        self,
+        main: Callable[[Drive], Awaitable[T]],
+        *,
+        offline: bool = False,
+        limit: float = 60.0,
+        network: Surroundings | None = None,
+    ) -> T:
+        """Runs it over a tree of its own; what hangs fails. ``network``: what lies between it and the services."""
         config = self.config()
         clock = MovableClock()
+        network = network or Surroundings(proxies=from_environment(os.environ), tls=TLS)
 
         async def bounded() -> T | AssertionError:
             with trio.fail_after(limit) as scope:
-                async with tree(config, offline=offline) as filesystem:
+                async with tree(config, offline=offline, network=network) as filesystem:
                     try:
                         return await main(Drive(filesystem, clock, self.fakes, scope))
                     except AssertionError as exc:  # handed round the nurseries, which would wrap it

@@ -11,6 +11,7 @@ Concurrency: blocking, every wait bounded.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import signal
@@ -106,6 +107,8 @@ class Daemon:
         self._user = user
         self._environ = environ or {}
         self.process: subprocess.Popen[bytes] | None = None
+        self._channel: socket.socket | None = None
+        self._notices = b""
 
     def start(self) -> Self:
         """Returns when the mount can be used; fails, with the daemon's words, if it never can."""
@@ -120,7 +123,8 @@ class Daemon:
                 os.chown(directory, self._user, self._user)
         address = home / "run" / "notify"
         address.unlink(missing_ok=True)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel, self.log.open("ab") as log:
+        self._channel = channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        with self.log.open("ab") as log:
             channel.bind(str(address))
             if self._user is not None:
                 os.chown(address, self._user, self._user)
@@ -156,7 +160,8 @@ class Daemon:
         deadline = time.monotonic() + ENDS
         while time.monotonic() < deadline:
             try:
-                if b"READY=1" in channel.recv(4096):
+                self._notices += channel.recv(4096)
+                if b"READY=1" in self._notices:
                     return
             except TimeoutError:
                 assert self.process.poll() is None, f"the daemon ended: {self.logged()}"
@@ -166,6 +171,14 @@ class Daemon:
     def pid(self) -> int:
         assert self.process is not None
         return self.process.pid
+
+    def notified(self) -> str:
+        """What the service manager was told so far."""
+        assert self._channel is not None
+        with contextlib.suppress(TimeoutError):
+            while True:
+                self._notices += self._channel.recv(4096)
+        return self._notices.decode()
 
     def logged(self) -> str:
         return self.log.read_text(errors="replace")
@@ -193,6 +206,8 @@ class Daemon:
 
     def clear(self) -> None:
         """By force: whatever is left of the daemon and its mount."""
+        if self._channel is not None:
+            self._channel.close()
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait(ENDS)

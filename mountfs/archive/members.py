@@ -234,9 +234,14 @@ class ZipContent:
         self._data_spans.pop(index, None)
         self.archive.kept.forget(self.members.span(index))
 
-    def found_again(self) -> None:
-        """The service still has this version, whatever a reply said: what is missing may be asked for again."""
-        self.archive.lost = None
+    @property
+    def lost(self) -> bool:
+        """Whether a reply said that this version is not to be had any more."""
+        return self.archive.lost is not None
+
+    def ask_again(self) -> None:
+        """What is missing may be asked for again, whatever a reply said."""
+        self.archive.ask_again()
 
     # -- small ---------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ Concurrency: changed on the trio task thread only.
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass, field
 
 import trio
@@ -20,6 +21,12 @@ class Patience:
     deadline: float
     failing: float
     retries: int
+    rng: random.Random = field(default_factory=random.Random, repr=False)
+
+    def pause(self, failures: int, *, first: float = 0.1, longest: float = 2.0) -> float:
+        """Before a body that broke off for the ``failures``-th time is gone on with: half to the whole of a growing
+        pause, so that all whom a failure hit at once do not come back at once."""
+        return min(longest, first * 2.0 ** (failures - 1)) * self.rng.uniform(0.5, 1.0)
 
 
 @dataclass(eq=False, slots=True)

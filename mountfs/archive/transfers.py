@@ -237,6 +237,11 @@ class Archive(Local):
             self._nursery.start_soon(self._carry, transfer)
         return len(free)
 
+    def ask_again(self) -> None:
+        """What failed, or was said to be lost, may be asked for again."""
+        self.lost = None
+        self._failures.clear()
+
     def _raise_believed(self, holes: list[Span]) -> None:
         """Raises the failure believed of any of ``holes``, so that a deadline is not paid twice."""
         if self.lost is not None:
@@ -306,7 +311,7 @@ class Archive(Local):
                 failures = 1 if transfer.at > before else failures + 1
                 if failures > self._patience.retries or exc.status is not None:
                     raise
-                await trio.sleep(min(2.0, 0.05 * 2**failures))
+                await trio.sleep(self._patience.pause(failures))
 
     async def _request(self, transfer: Transfer, span: Span) -> None:
         assert self.source is not None
@@ -353,14 +358,20 @@ class Archive(Local):
         """Writes a body as it comes: in batches, but at once when it completes somebody's need."""
         batch: list[bytes] = []
         size = 0
-        async for chunk in body:
-            batch.append(chunk)
-            size += len(chunk)
-            if size >= FLUSH or self._completes(transfer.at, transfer.at + size) or transfer.at + size >= transfer.stop:
+        try:
+            async for chunk in body:
+                batch.append(chunk)
+                size += len(chunk)
+                at = transfer.at + size
+                if size >= FLUSH or self._completes(transfer.at, at) or at >= transfer.stop:
+                    await self._flush(transfer, batch)
+                    batch, size = [], 0
+                    if transfer.at >= transfer.stop:
+                        return
+        except ServiceError:
+            if batch:  # what came before a break counts
                 await self._flush(transfer, batch)
-                batch, size = [], 0
-                if transfer.at >= transfer.stop:
-                    return
+            raise
         if batch:
             await self._flush(transfer, batch)
 

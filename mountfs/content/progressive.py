@@ -234,6 +234,10 @@ class Progressive(Reader):
         checked = self._complete or self._closed
         return not checked and self._target >= self.available and self._produced >= self.size
 
+    def ask_again(self) -> None:
+        """A failure is not believed any more; damage is."""
+        self._error_until = 0.0
+
     def _fail(self, error: MountfsError) -> None:
         self._error = error
         self._error_until = trio.current_time() + self._believed

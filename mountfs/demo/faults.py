@@ -18,9 +18,10 @@ import enum
 import ssl
 import threading
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import h11
 import trio
@@ -44,13 +45,17 @@ class Mode(enum.Enum):
 
 class Proxy:
     """A context manager. ``upstream``: the service's origin. ``tls``: a server context, then ``url`` is https;
-    ``NO_TLS`` needs none, only a client that is told https: ``https_url``."""
+    ``NO_TLS`` needs none, only a client that is told https: ``https_url``. ``hosts``: asked to CONNECT, the origins
+    that names ("api.test:443") lead to; any other leads to ``upstream``."""
 
-    def __init__(self, upstream: str, *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, upstream: str, *, tls: ssl.SSLContext | None = None, hosts: Mapping[str, str] | None = None
+    ) -> None:
         self.script = Script()
         self.connections = 0
         """Connections taken so far."""
         self._upstream = urlsplit(upstream)
+        self._hosts = {name: urlsplit(origin) for name, origin in (hosts or {}).items()}
         self._tls = tls
         self._mode = Mode.SERVE
         self._changed = trio.Event()
@@ -103,6 +108,11 @@ class Proxy:
         """In force when this returns. Open connections are reset, except into and out of a black hole, which keeps
         them silent and then answers, as a network does that heals."""
         self._loop.call(lambda: self._set_mode(mode))
+
+    def present(self, tls: ssl.SSLContext) -> None:
+        """Shows another certificate from now on; open connections are reset."""
+        self._tls = tls
+        self.reset_all()
 
     def reset_all(self) -> None:
         """Every open connection gets a TCP reset now."""
@@ -186,8 +196,8 @@ class Proxy:
             with self._lock:
                 self._requests.append(record)
             await self._through_black_hole()
-            if ask.method == "CONNECT":
-                await self._tunnel(stream)
+            if ask.method == "CONNECT" and not self.script.has(ask):
+                await self._tunnel(stream, self._hosts.get(ask.path, self._upstream))
                 return
             try:
                 if not await self._exchange(stream, ask, record):
@@ -204,7 +214,7 @@ class Proxy:
         upstream = None
         try:
             if reply is None:
-                upstream = await self._open()
+                upstream = await self._open(self._upstream)
                 reply = await forward(upstream, ask, self._upstream.netloc)
             for step in steps:
                 reply = step.reply(ask, reply)
@@ -213,20 +223,21 @@ class Proxy:
             if upstream is not None:
                 await trio.aclose_forcefully(upstream)
 
-    async def _open(self) -> trio.SocketStream:
+    async def _open(self, origin: SplitResult) -> trio.SocketStream:
         """A connection to the service; where there is none, the client's ends too."""
         try:
-            return await trio.open_tcp_stream(self._upstream.hostname or "", self._upstream.port or 80)
+            return await trio.open_tcp_stream(origin.hostname or "", origin.port or 80)
         except OSError as error:
             raise Cut(reset=False) from error
 
-    async def _tunnel(self, stream: trio.abc.Stream) -> None:
-        """As a forward proxy: bytes both ways, to our service whatever host was named."""
-        upstream = await self._open()
-        async with upstream, trio.open_nursery() as nursery:
+    async def _tunnel(self, stream: trio.abc.Stream, origin: SplitResult) -> None:
+        """As a forward proxy: bytes both ways."""
+        upstream = await self._open(origin)
+        async with upstream:
             await stream.send_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            nursery.start_soon(_pipe, stream, upstream, nursery.cancel_scope)
-            nursery.start_soon(_pipe, upstream, stream, nursery.cancel_scope)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_pipe, stream, upstream, nursery.cancel_scope)
+                nursery.start_soon(_pipe, upstream, stream, nursery.cancel_scope)
 
 
 async def _pipe(source: trio.abc.ReceiveStream, target: trio.abc.SendStream, scope: trio.CancelScope) -> None:

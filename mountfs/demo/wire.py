@@ -142,6 +142,11 @@ class Script:
         with self._lock:
             self._rules.clear()
 
+    def has(self, ask: Ask) -> bool:
+        """Whether there is a step for this request."""
+        with self._lock:
+            return any(rule.matches(ask) for rule in self._rules)
+
     def take(self, ask: Ask) -> tuple[Step, ...]:
         """The steps for this request; a limited rule taken counts down."""
         with self._lock:

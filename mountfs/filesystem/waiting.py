@@ -15,16 +15,15 @@ import logging
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import trio
 
 from mountfs.errnos import name_of
 from mountfs.errors import CallerError, DeadlineExceeded, Interrupted, MountfsError
 from mountfs.filesystem.nodes import Caller, OpenFile
-from mountfs.model import Inode
+from mountfs.model import REQUEST, Inode, Request
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -36,18 +35,6 @@ EVENTS = 500
 FEW = 256  # with more background requests than this, stuck readers do not matter to others
 KERNEL_DEFAULT = 12
 GRACE = 0.5  # seconds: at a deadline, what was being waited for says more of why than the wait does
-
-
-class Request(NamedTuple):
-    """A file-system request that waits. ``number``: counted from the daemon's start, for the log."""
-
-    number: int
-    pid: int
-    label: str
-
-
-REQUEST: ContextVar[Request | None] = ContextVar("request", default=None)
-"""The request a task works for; tasks it starts inherit it, so a line of the log can say who caused it."""
 
 
 def note_request(record: logging.LogRecord) -> bool:

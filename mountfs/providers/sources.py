@@ -26,6 +26,8 @@ EXPIRED = frozenset({400, 401, 403, 404})
 SUFFIX_REFUSED = frozenset({400, 405, 501})
 """Beside 416, what stores without suffix ranges answer to one."""
 
+STORAGE = "the archive's storage refuses the URL the service has just given out: ask its operator"
+
 Locate = Callable[[float], Awaitable["Location"]]
 Explain = Callable[[Answer], ServiceError]
 
@@ -101,7 +103,7 @@ class ZipSource:
             raise self._blamed(
                 ArchiveHostRefused(
                     refused.message,
-                    advice="the archive's storage refuses the URL the service has just given out: ask its operator",
+                    advice=STORAGE,
                     status=refused.status,
                 )
             ) from refused
@@ -227,7 +229,7 @@ class FileSource:
             except Refused as refused:
                 error = self._explain(refused.answer)
                 if refused.archive_host:
-                    error = ArchiveHostRefused(refused.message, status=refused.status)
+                    error = ArchiveHostRefused(refused.message, advice=STORAGE, status=refused.status)
                 self._transport.record(error)
                 raise error from refused
             yield body

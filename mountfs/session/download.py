@@ -16,7 +16,7 @@ import trio
 from mountfs.archive.transfer import Patience
 from mountfs.archive.transfers import FLUSH
 from mountfs.config import Limits
-from mountfs.errors import CacheFull, DeadlineExceeded, LimitExceeded, ServiceFailed
+from mountfs.errors import CacheFull, DeadlineExceeded, LimitExceeded, ServiceError, ServiceFailed
 from mountfs.model import Span
 from mountfs.providers import ZipSource
 from mountfs.store import Snapshot as Kept
@@ -101,19 +101,26 @@ class Download:
         batch: list[bytes] = []
         size = 0
         self.progress.bytes = at
-        async for chunk in body:
-            batch.append(chunk)
-            size += len(chunk)
-            if size >= FLUSH:
-                await self._write(kept, at, b"".join(batch))
-                at += size
-                self.progress.bytes = at
-                self.check_size(at, whole=True)
-                batch, size = [], 0
+        try:
+            async for chunk in body:
+                batch.append(chunk)
+                size += len(chunk)
+                if size >= FLUSH:
+                    at = await self._keep(kept, at, batch)
+                    batch, size = [], 0
+        except ServiceError:  # what came before a break counts
+            await self._keep(kept, at, batch)
+            raise
+        return await self._keep(kept, at, batch)
+
+    async def _keep(self, kept: Kept, at: int, batch: list[bytes]) -> int:
+        """Writes what came; answers where the next byte belongs."""
         if batch:
-            await self._write(kept, at, b"".join(batch))
-            at += size
+            data = b"".join(batch)
+            await self._write(kept, at, data)
+            at += len(data)
             self.progress.bytes = at
+            self.check_size(at, whole=True)
         return at
 
     async def _write(self, kept: Kept, at: int, data: bytes) -> None:

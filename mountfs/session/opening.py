@@ -97,7 +97,7 @@ class Opening:
                 failures += 1
                 if exc.status is not None or failures > self.shop.patience.retries or not self.progress.whole:
                     raise
-                await trio.sleep(min(8.0, 0.25 * 2**failures))
+                await trio.sleep(self.shop.patience.pause(failures, first=0.5, longest=8.0))
 
     @asynccontextmanager
     async def gate(self) -> AsyncIterator[None]:

@@ -225,6 +225,9 @@ class Session:
         if old is None:
             self.info = info  # also for an archive that fails: how long that is believed depends on the phase
         source = await provider.source(self.id, deadline=deadline)
+        # What a reply called lost is not asked for by its validator: a server that contradicts itself (304, and then a
+        # part that proves nothing) would be asked for parts for ever, where all of it can be had.
+        anew = anew or (old is not None and old.content.lost)
         known = old.validator if old is not None and not anew and old.validator.agrees(old.validator) else None
         self.progress = opening.progress
         outcome = "failed"
@@ -300,7 +303,7 @@ class Session:
     async def _stays(self, current: Snapshot) -> None:
         """The service says that ``current`` is right. That it is final now outlives a restart."""
         was_final = self.belief.state is State.TERMINAL
-        current.content.found_again()
+        current.content.ask_again()
         self.belief = self._belief_of(current)
         if self.belief.state is State.TERMINAL and not was_final:
             await self._record(current)
@@ -386,6 +389,8 @@ class Session:
     def forget(self) -> None:
         """What is believed is forgotten; a snapshot stays for those who read it."""
         self.belief = NOTHING
+        if self.current is not None:
+            self.current.content.ask_again()
         self.info = None if self.around.provider.has_status else self.info
 
     async def renew(self) -> None:

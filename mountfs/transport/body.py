@@ -18,7 +18,7 @@ import trio
 
 from mountfs.errors import BadAnswer, ServiceError, ServiceFailed
 from mountfs.model import Validator
-from mountfs.transport.failures import CAUGHT_IN_BODY, explain_body
+from mountfs.transport.failures import AGAIN, CAUGHT_IN_BODY, explain_body
 
 DECODED_CHUNK = 1 << 20
 """Bytes decoded at once: a small encoded chunk must not become a thousand times its size in memory."""
@@ -123,7 +123,7 @@ class Body:
         try:
             return decoder.pull()
         except zlib.error as error:
-            raise ServiceFailed(f"{self._what}: the answer's content encoding is damaged") from error
+            raise ServiceFailed(f"{self._what}: the answer's content encoding is damaged", advice=AGAIN) from error
 
     async def read(self, limit: int) -> bytes:
         """All of it. Raises BadAnswer when it is longer than ``limit`` bytes."""
@@ -155,10 +155,10 @@ class Body:
         if self._left is not None:
             self._left -= len(chunk)
             if self._left < 0:
-                raise BadAnswer(f"{self._what}: more bytes came than were announced")
+                raise BadAnswer(f"{self._what}: more bytes came than were announced", advice=AGAIN)
         return chunk
 
     def _finish(self) -> None:
         self._ended = True
         if self._left or (self._decoder is not None and not self._decoder.complete):
-            raise ServiceFailed(f"{self._what}: the answer ended early")
+            raise ServiceFailed(f"{self._what}: the answer ended early", advice=AGAIN)

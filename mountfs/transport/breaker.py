@@ -1,8 +1,8 @@
 """The breaker: when a service cannot be reached at all, say so at once instead of letting everybody wait for it.
 
 It counts only failures to reach the service (connect, DNS, TLS, no first byte), from at least three different
-file-system requests in a row; a request is known by its deadline, which all its attempts share. Any HTTP answer
-closes it. While it is open a probe goes out at least every 5 seconds, as soon as somebody asks (design §2).
+file-system requests in a row: what one of them has fetched at a time, and all its attempts, fail together. Any HTTP
+answer closes it. While it is open a probe goes out at least every 5 seconds, as soon as somebody asks (design §2).
 
 Concurrency: plain synchronous state, one instance a provider and kind of host; every method is one step of one task.
 """
@@ -21,7 +21,7 @@ PROBE_EVERY = 5.0
 class Breaker:
     """Closed while ``cause`` is None or fewer than three requests failed. Times are seconds of the trio clock."""
 
-    _failing: set[float] = field(default_factory=set)
+    _failing: set[object] = field(default_factory=set)
     _cause: ServiceError | None = None
     _probed: float = float("-inf")
 
@@ -44,9 +44,9 @@ class Breaker:
             return None
         return self._cause.again()
 
-    def failed(self, request: float, cause: ServiceError, now: float) -> None:
-        """The service was not reached by an attempt of the request with this deadline. ``cause`` will be given to
-        other requests, so its words are about the service alone."""
+    def failed(self, request: object, cause: ServiceError, now: float) -> None:
+        """The service was not reached by an attempt on behalf of ``request``. ``cause`` will be given to other
+        requests, so its words are about the service alone."""
         self._cause = cause
         if not self.open:
             self._failing.add(request)

@@ -30,6 +30,7 @@ from mountfs.model import Validator
 from mountfs.transport import ranges, retries
 from mountfs.transport.body import ENCODINGS, Body, BodyFacts
 from mountfs.transport.connect import RESOLVER_THREADS, PooledTransport
+from mountfs.transport.failures import AGAIN
 from mountfs.transport.messages import (
     Answer,
     Auth,
@@ -171,14 +172,18 @@ class Transport:
         async for chunk in body:
             whole += chunk
             if len(whole) > question.limit:
-                raise AttemptFailed(
-                    question.too_large(f"{call.what}: the answer is longer than {question.limit >> 20} MiB"),
-                    passing=False,
-                )
+                long = f"{call.what}: the answer is longer than {question.limit >> 20} MiB"
+                raise AttemptFailed(question.too_large(long, advice=self._less(question)), passing=False)
         data = None
         if arrival.status == 200:
             data = await self._parse(bytes(whole), call)
         return Answer(arrival.status, arrival.headers, data)
+
+    def _less(self, question: Question) -> str:
+        """What to do about an answer that is too long."""
+        if question.too_large is BadAnswer:
+            return "check base_url: this may not be the service"
+        return f"set list = false and pin session ids: sessions = [...] under [providers.{self._service.name}]"
 
     async def _parse(self, text: bytes, call: Call) -> object:
         try:
@@ -281,7 +286,7 @@ class Transport:
         try:
             span, total = ranges.served(want, arrival.headers)
         except BadAnswer as error:
-            wrong = BadAnswer(f"{call.what}: {call.host}: {error.message}", status=206)
+            wrong = BadAnswer(f"{call.what}: {call.host}: {error.message}", advice=AGAIN, status=206)
             raise AttemptFailed(wrong, passing=True, answered=True) from error
         return replace(facts, start=span.start, stop=span.stop, total=total, partial=True)
 
@@ -290,7 +295,7 @@ class Transport:
         encoding = arrival.headers.get("content-encoding", "").strip().lower()
         encoded = encoding not in ("", "identity")
         if encoded and encoding not in ENCODINGS:
-            wrong = BadAnswer(f"{call.what}: {call.host} sent a content encoding nobody asked for")
+            wrong = BadAnswer(f"{call.what}: {call.host} sent a content encoding nobody asked for", advice=AGAIN)
             raise AttemptFailed(wrong, passing=False, answered=True)
         length = None if encoded else ranges.content_length(arrival.headers)
         return BodyFacts(
@@ -339,8 +344,12 @@ class Transport:
         says = f": {answer.text}" if answer.text else ""
         message = f"{call.what}: {call.host} answered {status}{says}"
         if status == 429 or (status == 503 and wait is not None):
+            patience = "a while" if wait is None else f"{wait:.0f} s"
             error: ServiceError = Throttled(
-                message, advice="fewer requests at once, or wait a while", status=status, retry_after=wait
+                message,
+                advice=f"wait {patience}, or lower max_connections under [network]",
+                status=status,
+                retry_after=wait,
             )
         else:
             error = ServiceFailed(message, advice="the service has a problem: try again later", status=status)

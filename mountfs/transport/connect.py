@@ -41,6 +41,10 @@ class NameNotResolved(httpcore.ConnectError):
     """The host's name has no address."""
 
 
+class ProxyUnreachable(httpcore.ConnectError):
+    """The proxy the environment names has no address, or cannot be connected to."""
+
+
 class AddressForbidden(httpcore.ConnectError):
     """The host's name leads to an address the rules do not allow."""
 
@@ -144,6 +148,20 @@ class Backend(httpcore.AsyncNetworkBackend):
                     await loser.aclose()
 
 
+class ProxyBackend(Backend):
+    """The way to a proxy: the user named it, so it may be anywhere; and what fails on it is told as the proxy's, since
+    looking for the service would be in vain."""
+
+    def __init__(self, limiter: trio.CapacityLimiter, resolve: Resolve) -> None:
+        super().__init__(limiter, lambda _host, _address: True, resolve)
+
+    async def connect_tcp(self, host: str, port: int, *args: Any, **more: Any) -> httpcore.AsyncNetworkStream:
+        try:
+            return await super().connect_tcp(host, port, *args, **more)
+        except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+            raise ProxyUnreachable("the proxy cannot be reached") from error
+
+
 def system_addresses(host: str, port: int) -> list[str]:
     """The addresses of a name, in the resolver's order of preference, none twice. Blocks: runs in a thread."""
     rows = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -225,7 +243,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
         return pool
 
     def _proxy_pool(self, proxy: Proxy) -> httpcore.AsyncConnectionPool:
-        # The user named the proxy, so it may be anywhere; what lies behind it, it resolves itself.
+        # What lies behind it, it resolves itself.
         common: dict[str, Any] = {
             "proxy_url": proxy.url,
             "proxy_auth": proxy.auth,
@@ -233,7 +251,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
             "max_connections": None,
             "max_keepalive_connections": self._keep,
             "keepalive_expiry": KEEPALIVE,
-            "network_backend": Backend(self._limiter, lambda _host, _address: True, self._resolve),
+            "network_backend": ProxyBackend(self._limiter, self._resolve),
         }
         if not proxy.url.startswith("socks5"):
             return httpcore.AsyncHTTPProxy(**common)

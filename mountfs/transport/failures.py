@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import httpcore
 
 from mountfs.errors import BadAnswer, DeadlineExceeded, ServiceError, ServiceFailed, Unreachable
-from mountfs.transport.connect import AddressForbidden, NameNotResolved
+from mountfs.transport.connect import AddressForbidden, NameNotResolved, ProxyUnreachable
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,28 +34,34 @@ PRIVATE = "set allow_private_archive_hosts = true under [network] if this host i
 ROUTE = "check the network and base_url"
 CERTIFICATES = "check base_url, this machine's clock and its CA certificates"
 PATIENCE = "the service is slow: raise read_timeout under [network], or try again"
+PROXY = "check HTTPS_PROXY and NO_PROXY"
+AGAIN = "try again; if it goes on, raise retries under [network], or tell the service's operator"
 
 TLS_FAILED = Row(BadAnswer, "TLS failed", CERTIFICATES, passing=False)
 
 NETWORK_FAILURES: tuple[tuple[type[Exception], Row], ...] = (
     (AddressForbidden, Row(BadAnswer, "its name leads to a private address", PRIVATE, reached=True, passing=False)),
+    (ProxyUnreachable, Row(Unreachable, "the proxy named in the environment cannot be reached", PROXY)),
     (NameNotResolved, Row(Unreachable, "its name cannot be resolved", "check DNS and base_url")),
     (httpcore.ConnectTimeout, Row(Unreachable, "no connection within connect_timeout", ROUTE)),
     (httpcore.ConnectError, Row(Unreachable, "cannot connect", ROUTE)),
-    (httpcore.ProxyError, Row(Unreachable, "the proxy refused", "check HTTPS_PROXY and NO_PROXY")),
+    (httpcore.ProxyError, Row(Unreachable, "the proxy refused", PROXY)),
     (httpcore.ReadTimeout, Row(DeadlineExceeded, "no answer within read_timeout", PATIENCE)),
     (httpcore.WriteTimeout, Row(DeadlineExceeded, "the request could not be sent in time", PATIENCE)),
-    (httpcore.ReadError, Row(ServiceFailed, "the connection was reset", at_once=True)),
-    (httpcore.WriteError, Row(ServiceFailed, "the connection was reset", at_once=True)),
-    (httpcore.RemoteProtocolError, Row(ServiceFailed, "it hung up, or what came is not HTTP", at_once=True)),
-    (httpcore.UnsupportedProtocol, Row(BadAnswer, "not an http or https URL", reached=True, passing=False)),
-    (httpcore.LocalProtocolError, Row(BadAnswer, "no valid request can be made of this", reached=True, passing=False)),
+    (httpcore.ReadError, Row(ServiceFailed, "the connection was reset", AGAIN, at_once=True)),
+    (httpcore.WriteError, Row(ServiceFailed, "the connection was reset", AGAIN, at_once=True)),
+    (httpcore.RemoteProtocolError, Row(ServiceFailed, "it hung up, or what came is not HTTP", AGAIN, at_once=True)),
+    (httpcore.UnsupportedProtocol, Row(BadAnswer, "not an http or https URL", ROUTE, reached=True, passing=False)),
+    (
+        httpcore.LocalProtocolError,
+        Row(BadAnswer, "no request can be made of this", ROUTE, reached=True, passing=False),
+    ),
 )
 
 BODY_FAILURES: tuple[tuple[type[Exception], Row], ...] = (
     (httpcore.ReadTimeout, Row(DeadlineExceeded, "silence longer than read_timeout", PATIENCE, reached=True)),
-    (httpcore.ReadError, Row(ServiceFailed, "the connection was reset in the middle", reached=True)),
-    (httpcore.RemoteProtocolError, Row(ServiceFailed, "the answer ended early", reached=True)),
+    (httpcore.ReadError, Row(ServiceFailed, "the connection was reset in the middle", AGAIN, reached=True)),
+    (httpcore.RemoteProtocolError, Row(ServiceFailed, "the answer ended early", AGAIN, reached=True)),
 )
 
 CAUGHT = tuple(kind for kind, _row in NETWORK_FAILURES)

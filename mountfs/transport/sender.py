@@ -23,6 +23,7 @@ import httpx
 import trio
 
 from mountfs.errors import BadAnswer, DeadlineExceeded, ServiceError, Throttled
+from mountfs.model import REQUEST
 from mountfs.transport import retries
 from mountfs.transport.breaker import Breaker
 from mountfs.transport.connect import Resolve, system_addresses
@@ -97,11 +98,16 @@ class AttemptFailed(Exception):
 
 @dataclass(slots=True)
 class Call:
-    """One ask or fetch under way. ``host``: where its last attempt went."""
+    """One ask or fetch under way. ``host``: where its last attempt went. ``cause``: the file-system request it is for,
+    where there is one."""
 
     what: str
     deadline: float
     host: str = "the service"
+    cause: object = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.cause = REQUEST.get() or self.deadline
 
 
 @dataclass(slots=True)
@@ -261,7 +267,8 @@ class Sender:
             await discard(response)
             hop = self._redirected(hop, response, origin, call, abroad=abroad)
             moved = hop.url
-        raise AttemptFailed(BadAnswer(f"{call.what}: more than {MAX_REDIRECTS} redirects"), passing=False)
+        loop = BadAnswer(f"{call.what}: more than {MAX_REDIRECTS} redirects", advice="check base_url")
+        raise AttemptFailed(loop, passing=False)
 
     def _permitted(self, url: httpx.URL, call: Call) -> Origin:
         try:
@@ -317,7 +324,7 @@ class Sender:
             # moment before ours, so about then is good enough.
             if trio.current_time() >= call.deadline - SLACK:
                 self.counters.requests[0] += 1
-                breaker.failed(call.deadline, _late(call.host), trio.current_time())
+                breaker.failed(call.cause, _late(call.host), trio.current_time())
             raise
         except CAUGHT as error:
             self.counters.requests[0] += 1
@@ -325,7 +332,7 @@ class Sender:
             failure = row.error(f"{origin}: {row.says}", advice=row.advice)
             failure.__cause__ = error
             if not row.reached:
-                breaker.failed(call.deadline, failure, trio.current_time())
+                breaker.failed(call.cause, failure, trio.current_time())
             passing = row.passing and not breaker.open
             raise AttemptFailed(_about(call, failure), passing=passing, at_once=row.at_once) from error
         breaker.answered()

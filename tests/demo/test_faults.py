@@ -5,13 +5,13 @@ from __future__ import annotations
 import shutil
 import socket
 import ssl
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from certificates import Certificate
 
 from mountfs.demo import steps
 from mountfs.demo.faults import Mode, Proxy
@@ -192,25 +192,8 @@ def test_it_serves_as_a_forward_proxy(fakes: Fakes, proxy: Proxy) -> None:
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate")
 def test_it_speaks_tls_with_a_certificate_of_its_own(fakes: Fakes, tmp_path: Path) -> None:
     """One the system does not trust is refused; one that is trusted serves."""
-    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    command = [
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-        "-days",
-        "2",
-        "-subj",
-        "/CN=x",
-    ]
-    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(["openssl", *command, *names], check=True, capture_output=True)
-    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    serving.load_cert_chain(certificate, key)
-    with Proxy(fakes.store.url, tls=serving) as proxy:
+    certificate = Certificate(tmp_path, "IP:127.0.0.1")
+    with Proxy(fakes.store.url, tls=certificate.serving) as proxy:
         fakes.store.public_url = proxy.url
         url = fakes.store.sign("x", FakeObject(lambda: DATA))
         assert url.startswith("https://")
@@ -219,8 +202,7 @@ def test_it_speaks_tls_with_a_certificate_of_its_own(fakes: Fakes, tmp_path: Pat
             pytest.raises(httpx.ConnectError, match="certificate"),
         ):
             client.get(url)
-        trusting = ssl.create_default_context(cafile=certificate)
-        with httpx.Client(trust_env=False, timeout=60, verify=trusting) as client:
+        with httpx.Client(trust_env=False, timeout=60, verify=certificate.trusting()) as client:
             assert client.get(url).content == DATA
             proxy.inject(steps.Reset(5000))
             with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):

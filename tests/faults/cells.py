@@ -15,27 +15,37 @@ import os
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import AsyncExitStack, ExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 import trio
-from drives import Drive, OpenHandle, World, zip_of
+import trio.testing
+from drives import TLS, Drive, OpenHandle, World, zip_of
+from faults.roads import ALIAS, API, STORE, Names, Road, Way
 from zips import Part, archive
 
+from mountfs.demo import steps
 from mountfs.demo.fake import Fake, FakeSession
-from mountfs.demo.faults import Proxy
+from mountfs.demo.faults import Mode, Proxy
+from mountfs.demo.wire import Step
+from mountfs.transport import Surroundings, from_environment
 
-DEADLINE = 20.0
-"""Seconds, as configured; a silent service costs none of them in real time."""
-READ_TIMEOUT = 10.0
-JUMPS = (READ_TIMEOUT + 0.2, DEADLINE - READ_TIMEOUT)
-"""Seconds by which the clock is moved on: beyond the silence that is borne, then to the deadline."""
+DEADLINE = 80.0
+"""Seconds, as configured; a silent service costs none of them in real time, and no busy machine is so slow."""
+CONNECT_TIMEOUT = 15.0
+LOOKUP_TIMEOUT = 25.0
+READ_TIMEOUT = 40.0
+GRACE = 1.0
+"""Seconds by which a deadline may be overrun where nothing else ends a wait (``filesystem.waiting``)."""
+JUMPS = (CONNECT_TIMEOUT, LOOKUP_TIMEOUT, READ_TIMEOUT, DEADLINE, DEADLINE + GRACE)
+"""Seconds after the beginning to which the clock is moved on, a little beyond each patience in turn."""
+BEYOND = 0.05
+FRESHNESS = {"failing": 50.0, "absent": 60.0, "refused": 70.0}
+"""Seconds an answer is believed; as long as no busy machine takes for a test."""
 IDLE = 6.0
 """Seconds after which a download nobody waits for has given its connection back."""
 QUIET = 0.1
 """Seconds without a request or a byte, after which what still waits is waiting for its deadline."""
-LATER = 4000.0
-"""Seconds: longer than any belief and than the Retry-After of these tests."""
 STORED = os.urandom(3 << 19)
 PACKED = base64.b64encode(os.urandom(5 << 18))
 SMALL = b"small\n" * 50
@@ -51,6 +61,8 @@ EARLY = 5 << 18
 LATE = len(STORED) - 70_000
 LATE_PACKED = len(PACKED) - 70_000
 PIECE = 64 << 10
+PACKED_AT = 5000
+"""A byte of packed.txt's data, counted from where its first window begins."""
 SECRETS = ("Signature", "X-Amz", "SECRET", "token=", "nonce")
 
 
@@ -67,9 +79,14 @@ class Form:
         return self.name == "files"
 
     @property
+    def redirected(self) -> bool:
+        """Whether the API leads to the archive by a redirect."""
+        return self.name == "redirected"
+
+    @property
     def signed(self) -> bool:
         """Whether the archive lies at another host than the API."""
-        return self.name == "kaizen"
+        return self.name == "kaizen" or self.redirected
 
 
 FORMS = (
@@ -78,6 +95,8 @@ FORMS = (
     Form("browserbase", "browserbase", {"files": "zip"}),
     Form("files", "browserbase", {"files": "api"}),
 )
+SIGNED = FORMS[:1]
+REDIRECTED = Form("redirected", "browserbase", {"files": "zip"})
 QUESTIONS = ("list", "lookup", "enter")
 TRANSFERS = ("readdir", "open", "early", "late", "packed")
 
@@ -94,28 +113,84 @@ class Rig:
     """One form of one service behind proxies. ``api`` and ``host``: where questions go and where archives lie (the same
     but for signed URLs)."""
 
-    def __init__(self, world: World, form: Form, stack: ExitStack, *, read_timeout: float) -> None:
+    def __init__(
+        self, world: World, form: Form, stack: ExitStack, *, read_timeout: float, way: Way, road: Road | None
+    ) -> None:
         self.world = world
         self.form = form
+        self.way = way
+        self.road = road
+        self.names = Names()
+        stack.callback(self.names.heal)
         self.fake: Fake = world.fake(form.service)
-        self.api = stack.enter_context(Proxy(self.fake.url))
+        tls = None if road is None else road.right.serving
+        self.api = stack.enter_context(Proxy(self.fake.url, tls=tls))
         self.host = self.api
         if form.signed:
-            self.host = stack.enter_context(Proxy(world.fakes.store.url))
-            world.fakes.store.public_url = self.host.url
+            self.host = stack.enter_context(Proxy(world.fakes.store.url, tls=tls))
+            world.fakes.store.public_url = self._url(self.host, STORE)
+            world.fakes.browserbase.redirect = form.redirected
         else:
             self.fake.ranges, self.fake.etags = True, "strong"
             if form.service == "dari":
                 world.fakes.dari.chunked = False
+        leads = {f"{API}:443": self.api.url, f"{ALIAS}:443": self.api.url, f"{STORE}:443": self.host.url}
+        self.forward = stack.enter_context(Proxy(self.api.url, hosts=leads)) if way is Way.PROXIED else None
         timeouts = {
             "deadline": DEADLINE,
-            "lookup_timeout": 5.0,
-            "connect_timeout": 60.0,
+            "lookup_timeout": LOOKUP_TIMEOUT,
+            "connect_timeout": CONNECT_TIMEOUT,
             "read_timeout": read_timeout,
             "linger": 1.0,
         }
         world.set("network", retries=0, **{name: f"{seconds:g}s" for name, seconds in timeouts.items()})
+        world.set("freshness", **{name: f"{seconds:g}s" for name, seconds in FRESHNESS.items()})
         world.set("limits", max_archive_size="16MiB")
+
+    def _url(self, proxy: Proxy, name: str) -> str:
+        """The origin by which a client knows what stands behind a proxy of faults. By name, both are ports of one host:
+        that a store's name leads to loopback is forbidden."""
+        match self.way:
+            case Way.PLAIN:
+                return proxy.url
+            case Way.NAMED:
+                return proxy.url.replace("127.0.0.1", API if name == STORE else name)
+            case Way.PROXIED:
+                return f"https://{name}"
+
+    def network(self) -> Surroundings:
+        """What lies between the client and the services. Where they are on loopback, a proxy is named that is dead: it
+        must not be asked."""
+        if self.road is None:
+            dead = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:9")
+            return Surroundings(proxies=from_environment(dead), tls=TLS)
+        if self.forward is None:
+            return Surroundings(tls=self.road.trust, resolve=self.names.resolve)
+        proxies = from_environment({"HTTPS_PROXY": self.forward.url.replace("//", "//user:SECRET@")})
+        return Surroundings(proxies=proxies, tls=self.road.trust, resolve=self.names.refuse)
+
+    @property
+    def proxies(self) -> tuple[Proxy, ...]:
+        found = dict.fromkeys([self.api, self.host, self.forward])
+        return tuple(proxy for proxy in found if proxy is not None)
+
+    def set_proxy(self, fault: Mode | Step) -> None:
+        """Spoils the proxy of the environment; what goes through it now is cut off."""
+        assert self.forward is not None
+        self.reset()
+        if isinstance(fault, Mode):
+            self.forward.mode = fault
+        else:
+            self.forward.inject(fault, times=None)
+
+    def redirect(self, proxy: Proxy) -> None:
+        """Whoever asks there is sent to another origin, where somebody listens who would like to see the key."""
+        proxy.inject(steps.Redirect(f"{self.world.fakes.store.url}/x"), times=None)
+
+    def reset(self) -> None:
+        """Every connection is cut: the next request needs a new one."""
+        for proxy in self.proxies:
+            proxy.reset_all()
 
     def id_of(self, operation: str) -> str:
         return (
@@ -131,7 +206,7 @@ class Rig:
         session = self.fake.add(self.id_of(operation), content)
         keys: dict[str, object] = {
             "type": self.form.service,
-            "base_url": self.api.url,
+            "base_url": self._url(self.api, ALIAS if operation == "list" else API),
             "api_key_file": str(self.world.place / "keys" / f"{self.form.service}.key"),
             **self.form.options,
         }
@@ -143,21 +218,36 @@ class Rig:
 
     def clear(self) -> None:
         """All is well again; what hung on a connection is cut off, as a network does that heals."""
-        for proxy in {self.api, self.host}:
+        self.names.heal()
+        self.world.fakes.store.lifetime = 300.0
+        for proxy in self.proxies:
             proxy.clear()
-            proxy.reset_all()
+            if self.road is not None and proxy is not self.forward:
+                proxy.present(self.road.right.serving)
+        self.reset()
+
+    def idle(self) -> bool:
+        """Whether nothing is being sent. (Tunnels stay open.)"""
+        return all(each.ended for proxy in {self.api, self.host} for each in proxy.requests)
 
     def moved(self) -> tuple[int, ...]:
         """What has come and gone so far."""
-        proxies = (self.api, self.host)
+        proxies = self.proxies
         sent = sum(record.bytes_sent // (1 << 12) for proxy in proxies for record in proxy.requests)
         return (sent, *(len(proxy.requests) for proxy in proxies), *(proxy.connections for proxy in proxies))
 
 
 @contextmanager
-def rigged(world: World, form: Form, *, read_timeout: float = READ_TIMEOUT) -> Iterator[Rig]:
+def rigged(
+    world: World,
+    form: Form,
+    *,
+    read_timeout: float = READ_TIMEOUT,
+    way: Way = Way.PLAIN,
+    road: Road | None = None,
+) -> Iterator[Rig]:
     with ExitStack() as stack:
-        yield Rig(world, form, stack, read_timeout=read_timeout)
+        yield Rig(world, form, stack, read_timeout=read_timeout, way=way, road=road)
 
 
 # -- operations ----------------------------------------------------------------------------------------------------
@@ -175,27 +265,28 @@ class Cell:
 
     async def prepare(self, stack: AsyncExitStack) -> None:
         """Everything before the operation proper."""
-        if self.operation in TRANSFERS:
+        if self.operation not in QUESTIONS:
             await self._drive.ls(f"at-{self.operation}")
-        if self.operation in ("open", "early", "late", "packed"):
+        if self.operation in ("open", "early", "late", "packed", "whole"):
             await self._drive.ls(self._place)
         if self.operation in ("early", "late", "packed"):
             self._held = await stack.enter_async_context(self._drive.file(f"{self._place}/{self._file}"))
 
     @property
     def _file(self) -> str:
-        return "packed.txt" if self.operation == "packed" else "stored.bin"
+        return "packed.txt" if self.operation in ("packed", "whole") else "stored.bin"
 
     @property
     def _whole(self) -> bytes:
-        return PACKED if self.operation == "packed" else STORED
+        return PACKED if self.operation in ("packed", "whole") else STORED
 
     async def act(self) -> None:
         """The operation; what it gives is compared with what is right."""
         drive, place = self._drive, self._place
         match self.operation:
             case "list":
-                assert await drive.ls("at-list") == sorted(map(self._rig.id_of, ("enter", "list")))
+                listed = [session.id for session in self._rig.fake.sessions.values() if session.listed]
+                assert await drive.ls("at-list") == sorted(listed)
             case "lookup":
                 await drive.stat(place)
             case "enter" | "readdir":
@@ -203,6 +294,8 @@ class Cell:
             case "open":
                 async with drive.file(f"{place}/{self._file}"):
                     pass
+            case "whole":
+                assert await drive.cat(f"{place}/{self._file}") == self._whole
             case _:
                 offset = {"early": EARLY, "late": LATE, "packed": LATE_PACKED}[self.operation]
                 assert self._held is not None
@@ -235,6 +328,7 @@ class Bench:
                 nursery.start_soon(cell.prepare, stack)
         await self._quiet()
         self._drive.later(IDLE)
+        await self._drive.settle(self._rig.idle, seconds=20)
         await self._quiet()
         self._log.clear()
 
@@ -242,23 +336,35 @@ class Bench:
         """Every operation at once. ``silent``: when nothing moves any more, a time-out goes by."""
         outcomes: dict[str, Outcome] = {}
         async with trio.open_nursery() as nursery:
-            for cell in self.cells:
-                nursery.start_soon(self._timed, cell.operation, cell.act, outcomes)
-            for seconds in JUMPS if silent else ():
-                await self._quiet(lambda: len(outcomes) == len(self.cells))
-                if len(outcomes) < len(self.cells):
-                    self._drive.later(seconds)
+            with self._drive.standing_still() if silent else nullcontext():
+                began = trio.current_time()
+                for cell in self.cells:
+                    nursery.start_soon(self._timed, cell.operation, cell.act, outcomes)
+                for after in JUMPS if silent else ():
+                    await self._quiet(lambda: len(outcomes) == len(self.cells))
+                    if len(outcomes) < len(self.cells):
+                        self._drive.later(began + after + BEYOND - trio.current_time())
         return outcomes
 
-    async def again(self) -> dict[str, Outcome]:
+    async def heal(self) -> None:
+        """The fault is gone."""
         self._rig.clear()
         await self._quiet()
-        self._drive.later(LATER)
+
+    async def again(self) -> dict[str, Outcome]:
+        """Every operation once more, at once."""
         outcomes: dict[str, Outcome] = {}
         async with trio.open_nursery() as nursery:
             for cell in self.cells:
                 nursery.start_soon(self._timed, cell.operation, cell.again, outcomes)
         return outcomes
+
+    async def until_right(self) -> None:
+        """Every operation again, until all succeed; what the service is asked for meanwhile may take a while."""
+        until = time.monotonic() + 60
+        while wrong := {outcome.errno for outcome in (await self.again()).values()} - {""}:
+            assert wrong == {"ESTALE"}
+            assert time.monotonic() < until
 
     async def _timed(self, name: str, work: Callable[[], Awaitable[None]], outcomes: dict[str, Outcome]) -> None:
         began = trio.current_time()
@@ -273,7 +379,7 @@ class Bench:
         seen, since, bound = self._rig.moved(), time.monotonic(), time.monotonic() + 20
         while not done() and time.monotonic() - since < QUIET:
             assert time.monotonic() < bound
-            await trio.sleep(0.005)
+            await trio.testing.wait_all_tasks_blocked(0.005)
             if (now := self._rig.moved()) != seen:
                 seen, since = now, time.monotonic()
 

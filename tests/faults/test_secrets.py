@@ -1,6 +1,7 @@
 """Secrets: a recognisable key, signed URL and session JSON are planted, every way to fail is gone through at DEBUG, and
-then nothing of them is in the log, the answers of the control socket, the cache, the errors' texts or the process's
-arguments.
+then nothing of them is in the log or the journal, what the service manager is told, the answers of the control socket,
+what the command line prints, a bug report, the metrics, extended attributes, the cache, the errors' texts or the
+process's arguments; and no other origin sees a header that is only the API's.
 """
 
 from __future__ import annotations
@@ -8,7 +9,10 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -45,6 +49,9 @@ WAYS: dict[str, Step | Mode] = {
     "ftp URL": steps.Answer(200, {"downloadUrl": "ftp://PLANTED@127.0.0.1/PLANTED"}),
     "redirect": steps.Redirect("http://127.0.0.1:9/PLANTED?sig=PLANTED"),
     "redirect to no URL": steps.Redirect("http://[PLANTED"),
+    "redirect to somebody": steps.Redirect("ELSEWHERE/PLANTED?sig=PLANTED"),
+    "URL of somebody": steps.Answer(200, {"downloadUrl": "ELSEWHERE/PLANTED?sig=PLANTED"}),
+    "private URL": steps.Answer(200, {"downloadUrl": "https://PLANTED@10.1.2.3/PLANTED?sig=PLANTED"}),
     "redirect loop": steps.Redirect(),
     "reset": steps.Reset(None),
     "cut": steps.Reset(30),
@@ -101,6 +108,7 @@ def test_every_way_to_fail(planted: World, caplog: pytest.LogCaptureFixture, way
     with ExitStack() as stack:
         proxies = {name: stack.enter_context(Proxy(world.fake(name).url)) for name in PROVIDERS}
         host = stack.enter_context(Proxy(world.fakes.store.url))
+        elsewhere = stack.enter_context(Proxy(world.fakes.store.url))
         world.fakes.store.public_url = host.url
         for name, proxy in proxies.items():
             world.set(f"providers.{name}", base_url=proxy.url)
@@ -111,7 +119,7 @@ def test_every_way_to_fail(planted: World, caplog: pytest.LogCaptureFixture, way
         async def main(drive: Drive) -> None:
             await everything(drive, said)
             for proxy, key in failing.items():
-                inject(proxy, WAYS[way], key)
+                inject(proxy, WAYS[way], key, elsewhere.url)
             await everything(drive, said)
             for provider in drive.fs.providers:
                 provider.forget()
@@ -126,23 +134,27 @@ def test_every_way_to_fail(planted: World, caplog: pytest.LogCaptureFixture, way
         assert secrets_in(logged(caplog)) == []
         assert secrets_in("\n".join(said)) == []
         assert secrets_in(cached(world)) == []
-        for record in host.requests:
+        assert elsewhere.requests or "somebody" not in way or (place == "host" and way == "URL of somebody")
+        for record in (*host.requests, *elsewhere.requests):
             assert not {"authorization", "x-bb-api-key", "cookie"} & set(record.headers)
             assert secrets_in(" ".join(f"{name}: {value}" for name, value in record.headers.items())) == []
 
 
-def inject(proxy: Proxy, way: Step | Mode, key: str) -> None:
+def inject(proxy: Proxy, way: Step | Mode, key: str, elsewhere: str) -> None:
     if isinstance(way, Mode):
         proxy.mode = way
+    elif isinstance(way, steps.Redirect):
+        proxy.inject(replace(way, location=way.location.replace("ELSEWHERE", elsewhere)), times=None)
     else:
-        proxy.inject(echoing(way, key), times=None)
+        proxy.inject(echoing(way, key, elsewhere), times=None)
 
 
-def echoing(step: Step, key: str) -> Step:
+def echoing(step: Step, key: str, elsewhere: str = "") -> Step:
     """An answer that repeats the key it was asked with."""
     if not isinstance(step, steps.Answer) or isinstance(step.body, bytes):
         return step
-    return replace(step, body=json.loads(json.dumps(step.body).replace("KEY", key)))
+    text = json.dumps(step.body).replace("KEY", key).replace("ELSEWHERE", elsewhere)
+    return replace(step, body=json.loads(text))
 
 
 async def everything(drive: Drive, said: list[str]) -> None:
@@ -166,9 +178,10 @@ async def everything(drive: Drive, said: list[str]) -> None:
 def mount(planted: World, tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
     with ExitStack() as stack:
 
-        def mounted(*words: str) -> Daemon:
+        def mounted(*words: str, environ: Mapping[str, str]) -> Daemon:
             planted.config()
-            return stack.enter_context(Daemon(tmp_path / "config.toml", tmp_path / "drive", *words))
+            daemon = Daemon(tmp_path / "config.toml", tmp_path / "drive", *words, environ=environ)
+            return stack.enter_context(daemon)
 
         yield mounted
 
@@ -178,7 +191,7 @@ def everything_told(daemon: Daemon) -> str:
     path = socket_path(str(daemon.place.parent / "drive.home" / "run" / "mountfs"), str(daemon.place))
     if not os.path.exists(path):
         (path,) = map(str, (daemon.place.parent / "drive.home" / "run").rglob("*.sock"))
-    told: list[Any] = [*ask(path, "status")]
+    told: list[Any] = [*ask(path, "status"), *ask(path, "tasks")]
     for provider in PROVIDERS:
         for where in (provider, f"{provider}/{id_of(provider)}", f"{provider}/{id_of(provider)}/a.txt"):
             told += ask(path, "why", {"path": where})
@@ -190,35 +203,81 @@ def everything_told(daemon: Daemon) -> str:
     return repr(told)
 
 
+def printed(daemon: Daemon, *words: str | Path) -> str:
+    """What the command line prints beside a daemon."""
+    home = daemon.place.parent / "drive.home"
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "XDG_RUNTIME_DIR": str(home / "run")}
+    command = [sys.executable, "-P", "-m", "mountfs", *map(str, words)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment, check=False)
+    assert ended.stdout, ended.stderr
+    return ended.stdout + ended.stderr
+
+
+def scraped(path: Path) -> str:
+    """The metrics."""
+    with socket.socket(socket.AF_UNIX) as channel:
+        channel.settimeout(20)
+        channel.connect(str(path))
+        channel.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        with channel.makefile("rb") as answer:
+            return answer.read().decode()
+
+
+def attributes(path: Path) -> str:
+    """Every extended attribute, with its value."""
+    return repr({name: os.getxattr(path, name) for name in os.listxattr(path)})
+
+
 @pytest.mark.mount
-@pytest.mark.parametrize(
-    "step", [steps.Answer(401, {"error": "KEY", "message": "KEY", "detail": "KEY"}), steps.Reset(30)]
-)
-def test_through_a_mount(planted: World, mount: Callable[..., Daemon], step: Step) -> None:
-    """The daemon's own log at DEBUG, ``status``, ``why``, ``refresh`` and ``fetch``, extended attributes and the
-    process's arguments and environment: none of them holds a secret."""
+@pytest.mark.parametrize("form", ["text", "json", "journal"])
+def test_through_a_mount(planted: World, mount: Callable[..., Daemon], tmp_path: Path, form: str) -> None:
+    """The daemon's own log at DEBUG, in every form; ``status``, ``why``, ``refresh`` and ``fetch``; a bug report; the
+    metrics; extended attributes; the process's arguments and environment; what systemd is told: no secret in them."""
     world = planted
     for provider in PROVIDERS:
         world.session(provider, zip_of({"big.bin": NOISE, "a.txt": b"alpha"}, stored=True))
-    daemon = mount("--log-level", "debug")
+    world.set("metrics", listen=f"unix:{tmp_path}/metrics.sock")
+    log = tmp_path / "drive.log"
+    log.touch()
+    environ = {"JOURNAL_STREAM": f"{log.stat().st_dev}:{log.stat().st_ino}"} if form == "journal" else {}
+    environ["HTTPS_PROXY"] = "http://user:PLANTED@127.0.0.1:9"
+    words = ("--log-format", "json") if form == "json" else ()
+    daemon = mount("--log-level", "debug", "-o", "xattr", *words, environ=environ)
+    told = ""
     for provider in PROVIDERS:
         session = daemon.place / provider / id_of(provider)
         assert (session / "a.txt").read_bytes() == b"alpha"
+        told += attributes(session) + attributes(session / "a.txt")
+    assert "user.mountfs." in told
+    step = steps.Reset(30) if form == "json" else steps.Answer(401, {"error": "KEY", "message": "KEY", "detail": "KEY"})
     for fake in world.fakes.all:
         fake.inject(echoing(step, fake.key), times=None)
-    told = everything_told(daemon)
+    told += everything_told(daemon)
     for provider in PROVIDERS:
         for path in (daemon.place / provider, daemon.place / provider / id_of(provider), daemon.place / provider / "x"):
             try:
                 os.listdir(path)
-                told += repr(os.listxattr(path))
+                told += attributes(path)
             except OSError as exc:
                 told += str(exc)
     told += everything_told(daemon)
-    assert "INFO" in daemon.logged()
+    told += scraped(tmp_path / "metrics.sock")
+    assert "mountfs_" in told
+    bundle = tmp_path / "report.txt"
+    told += printed(daemon, "doctor", "--config", tmp_path / "config.toml", "--bundle", bundle)
+    report = bundle.read_text()
+    assert str(daemon.pid) in report
+    told += report
+    told += printed(daemon, "status", daemon.place)
+    for provider in PROVIDERS:
+        told += printed(daemon, "why", daemon.place / provider / id_of(provider))
+    assert len(daemon.logged()) > 1000
     assert secrets_in(daemon.logged()) == []
     assert secrets_in(told) == []
     assert secrets_in(cached(world)) == []
-    for file in ("cmdline", "environ"):
-        assert secrets_in(Path(f"/proc/{daemon.pid}/{file}").read_bytes().decode("latin-1")) == []
+    assert secrets_in(Path(f"/proc/{daemon.pid}/cmdline").read_bytes().decode("latin-1")) == []
+    environ_of = Path(f"/proc/{daemon.pid}/environ").read_text().split("\0")
+    assert secrets_in(repr([each for each in environ_of if not each.startswith("HTTPS_PROXY=")])) == []
+    assert "READY=1" in daemon.notified()
+    assert secrets_in(daemon.notified()) == []
     assert world.fakes.store.leaks() == []

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import ssl
+from email.utils import formatdate
 
 import httpcore
 import pytest
@@ -18,7 +21,9 @@ from mountfs.errors import (
     Throttled,
     Unreachable,
 )
+from mountfs.model import REQUEST, Request
 from mountfs.transport import Answer, Question
+from mountfs.transport.connect import NameNotResolved, ProxyUnreachable
 
 QUESTION = Question("/v1/things", "the list of things")
 
@@ -84,10 +89,17 @@ def test_retries_end_with_the_last_answers_error() -> None:
     assert len(net.requests) == 3
 
 
-def test_retry_after_is_obeyed_within_the_deadline() -> None:
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("after", ["30", formatdate(1_800_000_030, usegmt=True)], ids=["seconds", "date"])
+def test_retry_after_is_obeyed_within_the_deadline(status: int, after: str) -> None:
     """Neither shortened nor ignored."""
-    net = Scripted(Says(429, {"Retry-After": "30"}), Says())
-    assert ask(net).status == 200
+    net = Scripted(Says(status, {"Retry-After": after}), Says())
+
+    async def main() -> None:
+        async with scripted(net, wall=lambda: 1_800_000_000.0) as transport:
+            assert (await transport.ask(QUESTION, deadline=trio.current_time() + 100)).status == 200
+
+    run_virtually(main)
     assert 30 <= net.times[1] - net.times[0] <= 30.2
 
 
@@ -261,6 +273,26 @@ def test_a_black_hole_opens_the_breaker_too() -> None:
     run_virtually(main)
 
 
+def test_what_one_file_system_request_asks_for_is_one_failure() -> None:
+    """A read has several ranges fetched at a time, each under a deadline of its own: that is one request in vain."""
+    net = Scripted(httpcore.ConnectError())
+
+    async def main() -> None:
+        async with scripted(net, net=network(retries=0)) as transport:
+
+            async def fails(number: int) -> None:
+                REQUEST.set(Request(number, 0, "svc/s1"))
+                with pytest.raises(Unreachable):
+                    await transport.ask(QUESTION, deadline=trio.current_time() + 50)
+                await trio.sleep(0.001)
+
+            for number, is_open in [(1, False)] * 5 + [(2, False)] * 5 + [(3, True)]:
+                await fails(number)
+                assert transport.statistics().breaker_open is is_open
+
+    run_virtually(main)
+
+
 def test_a_caller_who_goes_away_says_nothing_about_the_service() -> None:
     """Ctrl-C is no failure."""
     net = Scripted(HANGS)
@@ -276,15 +308,59 @@ def test_a_caller_who_goes_away_says_nothing_about_the_service() -> None:
     run_virtually(main)
 
 
-def test_any_status_is_an_answer_to_the_breaker() -> None:
+def certificate() -> httpcore.ConnectError:
+    """As httpcore tells of TLS that fails."""
+    error = httpcore.ConnectError("TLS")
+    error.__cause__ = ssl.SSLCertVerificationError("unknown CA")
+    return error
+
+
+@pytest.mark.parametrize(
+    ("met", "opens"),
+    [
+        (httpcore.ConnectError(), True),
+        (httpcore.ConnectTimeout(), True),
+        (NameNotResolved(), True),
+        (certificate(), True),
+        (ProxyUnreachable(), True),
+        (httpcore.ReadTimeout(), True),
+        (httpcore.ReadError(), True),
+        (httpcore.RemoteProtocolError(), True),
+        (Says(500), False),
+        (Says(401), False),
+        (Says(404), False),
+        (Says(429), False),
+        (Says(302, {"Location": "https://10.0.0.1/"}), False),
+        (Says(chunks=(b"<html>",)), False),
+        (Says(chunks=(b"[", httpcore.ReadError())), False),
+        (Says(chunks=(b"[", httpcore.ReadTimeout())), False),
+    ],
+    ids=lambda value: getattr(value, "status", None) or type(value).__name__,
+)
+def test_what_opens_the_breaker(met: Says | Exception, opens: bool) -> None:
+    """Only failures to get a first byte; whatever came after it, the service is there."""
+
+    async def main() -> None:
+        async with scripted(Scripted(met), net=network(retries=0)) as transport:
+            for number in range(5):
+                with contextlib.suppress(ServiceError):
+                    await transport.ask(QUESTION, deadline=trio.current_time() + 10 + number)
+            assert transport.statistics().breaker_open is opens
+
+    run_virtually(main)
+
+
+@pytest.mark.parametrize("status", [200, 304, 401, 404, 429, 500, 503])
+def test_any_status_is_an_answer_to_the_breaker(status: int) -> None:
     """A service that fails is there."""
-    net = Scripted(httpcore.ConnectError(), httpcore.ConnectError(), Says(500), httpcore.ConnectError())
+    net = Scripted(httpcore.ConnectError(), httpcore.ConnectError(), Says(status), httpcore.ConnectError())
 
     async def main() -> None:
         async with scripted(net, net=network(retries=0)) as transport:
             for number in range(4):
-                with pytest.raises(ServiceError):
+                with contextlib.suppress(ServiceError):
                     await transport.ask(QUESTION, deadline=trio.current_time() + 10 + number)
+            assert len(net.requests) == 4
             assert not transport.statistics().breaker_open
 
     run_virtually(main)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import shutil
 import ssl
-import subprocess
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpcore
 import pytest
 import trio
+from certificates import Certificate
 from clients import KEY, around, network, run, run_virtually, soon
 
 from mountfs.config.secret import Secret
@@ -224,42 +223,22 @@ def mixed(_host: str, _port: int) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """For 127.0.0.1 and api.test, signed by itself."""
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     if shutil.which("openssl") is None:
         pytest.skip("makes a certificate")
-    place = tmp_path_factory.mktemp("tls")
-    made, key = place / "cert.pem", place / "key.pem"
-    command = [
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-        "-days",
-        "2",
-        "-subj",
-        "/CN=x",
-    ]
-    names = ["-addext", "subjectAltName=IP:127.0.0.1,DNS:api.test", "-keyout", str(key), "-out", str(made)]
-    subprocess.run(["openssl", *command, *names], check=True, capture_output=True)
-    return made, key
+    return Certificate(tmp_path_factory.mktemp("tls"), "IP:127.0.0.1", "DNS:api.test")
 
 
 @pytest.fixture
-def secure(fakes: Fakes, certificate: tuple[Path, Path]) -> Iterator[Proxy]:
+def secure(fakes: Fakes, certificate: Certificate) -> Iterator[Proxy]:
     """Dari behind TLS."""
-    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    serving.load_cert_chain(*certificate)
-    with Proxy(fakes.dari.url, tls=serving) as made:
+    with Proxy(fakes.dari.url, tls=certificate.serving) as made:
         yield made
 
 
 @pytest.fixture
-def trusting(certificate: tuple[Path, Path]) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=str(certificate[0]))
+def trusting(certificate: Certificate) -> ssl.SSLContext:
+    return certificate.trusting()
 
 
 def test_tls_is_verified(fakes: Fakes, secure: Proxy, trusting: ssl.SSLContext) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mountfs.archive import Patience
 from mountfs.transport.retries import LONGEST_PAUSE, GiveUp, Pause, decide, retry_after
 
 
@@ -28,6 +29,20 @@ def test_pauses_grow_are_jittered_and_never_reach_the_deadline(
     else:
         assert got == GiveUp()
         assert failures > retries or left <= whole
+
+
+def test_no_two_pauses_are_alike() -> None:
+    """Jitter spreads those whom a failure hit at once over the second half of a pause."""
+    pauses = [decided(rng=random.Random(seed)) for seed in range(50)]
+    seconds = sorted(pause.seconds for pause in pauses if isinstance(pause, Pause))
+    assert len(set(seconds)) == 50
+    assert seconds[0] < 0.3
+    assert seconds[-1] > 0.45
+    resumed = sorted(Patience(1, 1, 1, random.Random(seed)).pause(1) for seed in range(50))
+    assert len(set(resumed)) == 50
+    assert 0.05 <= resumed[0] < 0.06
+    assert 0.09 < resumed[-1] <= 0.1
+    assert all(1 <= Patience(1, 1, 1, random.Random(seed)).pause(30) <= 2 for seed in range(50))
 
 
 def decided(**changes: object) -> Pause | GiveUp:
