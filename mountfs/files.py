@@ -19,6 +19,7 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, MutableMapping
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import trio
@@ -135,7 +136,8 @@ class FilesContent:
         member = self.table[index]
         finished = self.kept.member(index)
         if finished is not None and member.size > SMALL:
-            return FileReader(finished, disk=self._workers.disk, closed=lambda: None)
+            again = partial(self._again, index)
+            return FileReader(finished, disk=self._workers.disk, closed=lambda: None, again=again)
         if finished is None and self._source is None and self._find is not None:
             self._source = await self._flights.join("source", self._find)
         if member.size <= SMALL:
@@ -145,6 +147,10 @@ class FilesContent:
             shared = self._progressive[index] = self._start(index, member)
         await shared.reach(min(shared.available or 1, member.size))
         return Shared(shared, lambda: None)
+
+    async def _again(self, index: int) -> Reader:
+        await self._workers.disk(self.kept.drop_member, index)
+        return await self.open(index, listed=False)
 
     def peek_target(self, index: int) -> bytes | None:  # noqa: ARG002 - there are no links
         return None

@@ -29,13 +29,7 @@ import trio
 from mountfs.archive import window
 from mountfs.archive.local import Local
 from mountfs.archive.transfer import Patience, Transfer, Waiter
-from mountfs.errors import (
-    DeadlineExceeded,
-    MountfsError,
-    ServiceError,
-    ServiceFailed,
-    SnapshotLost,
-)
+from mountfs.errors import DeadlineExceeded, MountfsError, ServiceError, ServiceFailed, SnapshotLost
 from mountfs.model import Span, Validator
 from mountfs.providers import ZipSource
 from mountfs.store import Snapshot as Kept
