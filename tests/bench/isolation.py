@@ -2,6 +2,7 @@
 
     python tests/bench/isolation.py [--user] [--blocked 300] [--samples 1000] [--turns 5]
     python tests/bench/isolation.py --signals [--each 20]
+    python tests/bench/isolation.py --ends [--each 5]
 
 *The others*: p50, p99 and max of ls, stat and cat, on one mount, in turns: alone, then with the hole, then alone ...;
 so what else the machine does meets both alike. *Blocked*: so many processes wait in opendir for a provider that takes
@@ -13,12 +14,16 @@ new is a session never entered, another one for each sample.
 *Signals*: from the signal to the end of a program stuck in lookup, opendir, open or read, which is seen to wait there.
 ``caught``: it handles SIGINT, as Python does, so the kernel does not end it before we answer.
 
+*Ends*: from SIGTERM, or ``umount -l``, to the end of the daemon, with programs stuck in lookup, opendir and read, or
+with 50 greps under way; and from ``mountfs mount`` to the first byte after a SIGKILL.
+
 Concurrency: blocking; the blocked processes sleep, so they cost memory alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
 import itertools
 import os
 import random
@@ -38,6 +43,7 @@ from drives import World, zip_of
 from faults.stuck import in_open, in_read, in_stat
 from mounts import NOBODY, Daemon, as_user, until
 
+from mountfs.cli.table import mount_at
 from mountfs.demo import steps
 from mountfs.demo.faults import Mode, Proxy
 from mountfs.demo.server import Fakes
@@ -258,6 +264,55 @@ def signals(each: int) -> None:
     print("\n".join(lines))
 
 
+def ends(each: int) -> None:
+    """The table of how soon the daemon goes, and comes again."""
+    took: Rows = defaultdict(list)
+    for _ in range(each):
+        for way in ("SIGTERM, programs stuck", "umount -l and SIGTERM, programs stuck", "SIGTERM, 50 greps under way"):
+            with ExitStack() as stack:
+                stage = Stage(stack, 10, None, sessions=60)
+                if "stuck" in way:
+                    stack.enter_context(stage.hung())
+                    stage.hole.mode = Mode.BLACK_HOLE
+                    words = [
+                        ["ls", str(stage.drive / "dari" / "s_0")],
+                        ["stat", str(stage.drive / "dari" / "unlisted")],
+                    ]
+                    ls, stat = stack.enter_context(waiting(words, None))
+                    until(lambda ls=ls, stat=stat: in_open(ls.pid) and in_stat(stat.pid))  # type: ignore[misc]
+                else:
+                    copies = [["grep", "-r", "nothing", str(stage.drive / "kaizen" / f"s_{n}")] for n in range(50)]
+                    stack.enter_context(waiting(copies, None))
+                    until(lambda stage=stage: len(stage.fakes.kaizen.requests) > 3)  # type: ignore[misc]
+                if way.startswith("umount"):
+                    took["umount -l itself"].append(
+                        milliseconds(lambda stage=stage: subprocess.run(["umount", "-l", stage.drive], check=True))  # type: ignore[misc]
+                    )
+                stage.daemon.send(signal.SIGTERM)
+                took[way].append(milliseconds(stage.daemon.wait))
+                assert stage.daemon.process is not None
+                assert stage.daemon.process.returncode == 0
+                assert mount_at(str(stage.drive)) is None
+                stage.hole.mode = Mode.SERVE
+        with ExitStack() as stack:
+            stage = Stage(stack, 1, None, sessions=2)
+            file = stage.drive / "kaizen" / "s_0" / "d" / "f0.txt"
+            cat(file)
+            stage.daemon.send(signal.SIGKILL)
+            stage.daemon.wait()
+            try:
+                os.listdir(stage.drive)
+            except OSError as error:
+                assert error.errno == errno.ENOTCONN  # noqa: PT017 - whatever else it is, it is no empty directory
+            else:
+                raise AssertionError("it lists")
+            took["mount after SIGKILL, until ready"].append(milliseconds(stage.daemon.start))
+            cat(file)
+    print("| | median ms | max ms | n |\n|---|---|---|---|")
+    for name, times in took.items():
+        print(row(name, "", times).replace(" |  |", " |"))
+
+
 def ended(words: list[str], number: signal.Signals, stuck: Callable[[int], bool], status: int) -> float:
     """Milliseconds from the signal to the end of a program that waits."""
     program = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -286,10 +341,13 @@ def main() -> int:
     parser.add_argument("--turns", type=int, default=5, help="between the two states")
     parser.add_argument("--user", action="store_true", help="mount as an ordinary user")
     parser.add_argument("--signals", action="store_true", help="measure how soon a stuck program ends instead")
-    parser.add_argument("--each", type=int, default=20, help="programs of each kind, with --signals")
+    parser.add_argument("--ends", action="store_true", help="measure how soon the daemon goes instead")
+    parser.add_argument("--each", type=int, default=20, help="programs of each kind, with --signals or --ends")
     args = parser.parse_args()
     if args.signals:
         signals(args.each)
+    elif args.ends:
+        ends(args.each)
     else:
         others(args.blocked, args.samples, args.turns, NOBODY if args.user else None)
     return 0
