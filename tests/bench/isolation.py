@@ -35,6 +35,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -72,7 +73,7 @@ def cat(path: Path, *, drop: bool = False) -> None:
         assert file.read() == FILES["d/f0.txt"]
 
 
-def measure(place: Path, fresh: Iterator[int], rounds: int, rows: Rows) -> None:
+def measure(place: Path, fresh: Iterator[int], rounds: int, rows: Rows, every: int) -> None:
     """Adds milliseconds of each operation on Kaizen's sessions: session 0 is cached, ``fresh`` ones are new."""
     old = place / "kaizen" / "s_0" / "d"
 
@@ -80,10 +81,12 @@ def measure(place: Path, fresh: Iterator[int], rounds: int, rows: Rows) -> None:
         session = place / "kaizen" / f"s_{next(fresh)}" / "d"
         return milliseconds(lambda: work(session))
 
-    for _ in range(rounds):
+    for turn in range(rounds):
         rows["ls"].append(milliseconds(lambda: os.listdir(old)))
         rows["stat"].append(milliseconds(lambda: os.stat(old / "f1.txt")))
         rows["cat"].append(milliseconds(lambda: cat(old / "f0.txt", drop=True)))
+        if turn % every:
+            continue
         rows["ls new"].append(new(os.listdir))
         rows["stat new"].append(new(lambda at: os.stat(at / "f1.txt")))
         rows["cat new"].append(new(lambda at: cat(at / "f0.txt")))
@@ -119,6 +122,7 @@ class Stage:
 
     def __init__(self, stack: ExitStack, pinned: int, user: int | None, sessions: int = 40_000) -> None:
         self.user = user
+        self.every = 1
         self.fakes = stack.enter_context(Fakes())
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mountfs-isolation-")))
         self.hole = stack.enter_context(Proxy(self.fakes.dari.url))
@@ -142,7 +146,7 @@ class Stage:
 
     def sample(self, rounds: int, rows: Rows) -> None:
         with self.as_its_user():
-            measure(self.drive, self.fresh, rounds, rows)
+            measure(self.drive, self.fresh, rounds, rows, self.every)
 
     @contextmanager
     def blocked(self, count: int) -> Iterator[None]:
@@ -186,12 +190,13 @@ def give(place: Path, user: int) -> None:
         os.lchown(path, user, user)
 
 
-def others(blocked: int, samples: int, turns: int, user: int | None) -> None:
+def others(blocked: int, samples: int, turns: int, every: int, user: int | None) -> None:
     """The table of the others' latencies."""
     results: dict[str, Rows] = defaultdict(lambda: defaultdict(list))
     rounds = -(-samples // turns)
     with ExitStack() as stack:
         stage = Stage(stack, blocked * turns, user)
+        stage.every = every
         stage.sample(20, defaultdict(list))  # what is loaded and opened once
         for _ in range(turns):
             stage.sample(rounds, results["alone"])
@@ -274,20 +279,17 @@ def ends(each: int) -> None:
                 if "stuck" in way:
                     stack.enter_context(stage.hung())
                     stage.hole.mode = Mode.BLACK_HOLE
-                    words = [
-                        ["ls", str(stage.drive / "dari" / "s_0")],
-                        ["stat", str(stage.drive / "dari" / "unlisted")],
-                    ]
-                    ls, stat = stack.enter_context(waiting(words, None))
-                    until(lambda ls=ls, stat=stat: in_open(ls.pid) and in_stat(stat.pid))  # type: ignore[misc]
+                    # One after the other: while a lookup is stuck, the kernel lets no other into that directory.
+                    for program, name, stuck in (("ls", "s_0", in_open), ("stat", "s_unlisted", in_stat)):
+                        (running,) = stack.enter_context(waiting([[program, str(stage.drive / "dari" / name)]], None))
+                        until(partial(stuck, running.pid))
                 else:
                     copies = [["grep", "-r", "nothing", str(stage.drive / "kaizen" / f"s_{n}")] for n in range(50)]
                     stack.enter_context(waiting(copies, None))
-                    until(lambda stage=stage: len(stage.fakes.kaizen.requests) > 3)  # type: ignore[misc]
+                    stage.fakes.kaizen.wait_requests(4, 30)
                 if way.startswith("umount"):
-                    took["umount -l itself"].append(
-                        milliseconds(lambda stage=stage: subprocess.run(["umount", "-l", stage.drive], check=True))  # type: ignore[misc]
-                    )
+                    unmount = partial(subprocess.run, ["umount", "-l", stage.drive], check=True)
+                    took["umount -l itself"].append(milliseconds(unmount))
                 stage.daemon.send(signal.SIGTERM)
                 took[way].append(milliseconds(stage.daemon.wait))
                 assert stage.daemon.process is not None
@@ -339,6 +341,9 @@ def main() -> int:
     parser.add_argument("--blocked", type=int, default=300)
     parser.add_argument("--samples", type=int, default=1000, help="of each operation in each state")
     parser.add_argument("--turns", type=int, default=5, help="between the two states")
+    parser.add_argument(
+        "--every", type=int, default=1, help="rounds for each that enters new sessions (they take long)"
+    )
     parser.add_argument("--user", action="store_true", help="mount as an ordinary user")
     parser.add_argument("--signals", action="store_true", help="measure how soon a stuck program ends instead")
     parser.add_argument("--ends", action="store_true", help="measure how soon the daemon goes instead")
@@ -349,7 +354,7 @@ def main() -> int:
     elif args.ends:
         ends(args.each)
     else:
-        others(args.blocked, args.samples, args.turns, NOBODY if args.user else None)
+        others(args.blocked, args.samples, args.turns, args.every, NOBODY if args.user else None)
     return 0
 
 
