@@ -19,6 +19,7 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, MutableMapping
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import trio
@@ -136,7 +137,8 @@ class FilesContent:
             return InMemory(await self._flights.join(index, lambda: self._small(index, member)))
         finished = self.kept.member(index)
         if finished is not None:
-            return FileReader(finished, disk=self._workers.disk, closed=lambda: None)
+            again = partial(self._again, index)
+            return FileReader(finished, disk=self._workers.disk, closed=lambda: None, again=again)
         await self._find_source()
         shared = self._progressive.get(index)
         if shared is None:
@@ -159,6 +161,10 @@ class FilesContent:
         that, and the cache may evict it."""
         if shared.idle and shared.complete and self._progressive.get(index) is shared and self.kept.keeps(index):
             self._progressive.pop(index).close()
+
+    async def _again(self, index: int) -> Reader:
+        await self._workers.disk(self.kept.drop_member, index)
+        return await self.open(index, listed=False)
 
     def peek_target(self, index: int) -> bytes | None:  # noqa: ARG002 - there are no links
         return None

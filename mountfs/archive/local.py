@@ -8,13 +8,14 @@ Concurrency: state changes on the trio task thread; disk work through ``Workers`
 
 from __future__ import annotations
 
+import abc
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import TypeVar, TypeVarTuple
 
 from mountfs.archive import window
-from mountfs.errors import CacheFull
+from mountfs.errors import CacheDamaged, CacheFull
 from mountfs.model import Span
 from mountfs.store import Snapshot as Kept
 from mountfs.workers import Workers
@@ -28,7 +29,7 @@ HELD = 16 << 20
 IN_PLACE = 2 << 20  # copying this much takes 0.5 ms; the directory of a huge archive would hold everybody up
 
 
-class Local:
+class Local(abc.ABC):
     """The bytes that are here. ``label``: provider/session, for the log. ``make_room``: lets go of what
     nobody uses, so that the cache can evict it."""
 
@@ -72,8 +73,22 @@ class Local:
         """The bytes if they can be had without waiting for a disk, else None."""
         return self.kept.try_read(span.start, span.size)
 
+    @abc.abstractmethod
+    async def ensure(self, need: Span, *, ahead: int = 0, parallel: int = 1) -> None:
+        """Returns when all of ``need`` is here."""
+
     async def read(self, span: Span) -> bytes:
-        """Exactly the bytes of ``span``, which must be here. Raises CacheDamaged if the local file lost them."""
+        """Exactly the bytes of ``span``, which are here; fetched again if the local file was deleted meanwhile. Raises
+        CacheDamaged if it cannot be read, and what ``ensure`` raises."""
+        while True:
+            try:
+                return await self._read(span)
+            except CacheDamaged:
+                if not self.missing(span):
+                    raise
+            await self.ensure(span)
+
+    async def _read(self, span: Span) -> bytes:
         data = self.kept.try_read(span.start, span.size) if span.size <= IN_PLACE else None
         if data is not None:
             return data

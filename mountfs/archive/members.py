@@ -308,12 +308,13 @@ class ZipContent:
         return start
 
     async def _large(self, index: int, member: Member, *, listed: bool) -> Reader:
-        kept = self.archive.kept
-        self.archive.note_open(index, self.members.span(index), listed=listed)
-        finished = kept.member(index) if member.method != STORED else None
-        if finished is not None:
-            self.archive.retain()
-            return FileReader(finished, disk=self.archive.workers.disk, closed=self.archive.let_go)
+        archive = self.archive
+        archive.note_open(index, self.members.span(index), listed=listed)
+        file = archive.kept.member(index) if member.method != STORED else None
+        if file is not None:
+            archive.retain()
+            disk, again = archive.workers.disk, lambda: self._again(index, member)
+            return FileReader(file, disk=disk, closed=archive.let_go, again=again)
         data = await self._data_span(index, member)
         if member.method == STORED:
             if index not in self._checked:
@@ -330,6 +331,10 @@ class ZipContent:
         reader = Shared(shared, lambda: self._left(index, shared))
         self._evict_ready()  # now that this one is in use
         return await self._with_first(reader, lambda: shared.reach(min(shared.available or 1, member.size)))
+
+    async def _again(self, index: int, member: Member) -> Reader:
+        await self.archive.on_disk(self.archive.kept.drop_member, index)
+        return await self._large(index, member, listed=False)
 
     @staticmethod
     async def _with_first(reader: Reader, first: Callable[[], Awaitable[object]]) -> Reader:

@@ -123,9 +123,8 @@ class Progressive(Reader):
                 continue
             try:
                 return await self._disk(sink.read, offset, size)
-            except CacheError:
-                if sink is self._sink:
-                    raise
+            except CacheError as exc:
+                await self._give_up(sink, exc)
 
     async def reach(self, stop: int, *, start: int | None = None) -> None:
         """Returns when everything before ``stop`` may be read; or when the pump has gone to where it does not come to
@@ -178,6 +177,17 @@ class Progressive(Reader):
 
     async def _turn(self, offset: int, stop: int) -> None:
         """Takes the pump elsewhere, once nobody else needs it where it is."""
+        await self._stopped()
+        if self._on_the_way(offset) or self._error_is_final():
+            return
+        self._produced = self._pump.rewind(offset)
+        self._sink = Ring(self._produced)
+        self._complete, self._error = False, None
+        self._target = stop
+        self._begin()
+
+    async def _stopped(self) -> None:
+        """Returns when the pump has stopped, which it does as soon as nobody needs it where it is."""
         self._turning += 1
         try:
             while self._running:
@@ -186,13 +196,17 @@ class Progressive(Reader):
             self._turning -= 1
             if not self._turning:
                 self._news()
-        if self._on_the_way(offset) or self._error_is_final():
-            return
-        self._produced = self._pump.rewind(offset)
+
+    async def _give_up(self, sink: Sink, error: CacheError) -> None:
+        """What was made cannot be read back (its file was deleted, or the disk fails): it is made again, in memory."""
+        await self._stopped()
+        if sink is self._sink:
+            self._to_memory(error)
+
+    def _to_memory(self, error: CacheError) -> None:
+        log.warning("%s: read through memory: %s", self._label, error)
+        self._sink.discard()
         self._sink = Ring(self._produced)
-        self._complete, self._error = False, None
-        self._target = stop
-        self._begin()
 
     def _goal(self) -> int:
         """Up to which byte is wanted now; -1: nobody needs more, and somebody waits for the pump to stop."""
@@ -211,7 +225,7 @@ class Progressive(Reader):
             while self._wanting() or self._ends():
                 done = await self._pump.step(self._emit, self._news, self._goal)
                 if done:
-                    self._sink.finish()
+                    self._finish()
                     self._complete = True
                     self._finished()
                 self._news()
@@ -251,12 +265,15 @@ class Progressive(Reader):
         try:
             self._sink.append(data)
         except CacheFull as exc:
-            log.warning("%s: read through memory: %s", self._label, exc)
-            self._sink.discard()
-            ring = Ring(self._produced)
-            ring.append(data)
-            self._sink = ring
+            self._to_memory(exc)
+            self._sink.append(data)
         self._produced += len(data)
+
+    def _finish(self) -> None:
+        try:
+            self._sink.finish()
+        except CacheError as exc:
+            self._to_memory(exc)
 
     def _news(self) -> None:
         self._changed.set()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Awaitable, Callable
 
+from mountfs.errors import CacheDamaged
 from mountfs.store import MemberFile
 
 SMALL = 1 << 20  # members up to this are inflated whole into memory (design.md §5)
@@ -51,7 +52,9 @@ class InMemory(Reader):
 
 
 class FileReader(Reader):
-    """A large member made before: a finished file of the store. ``closed``: told when the handle is released."""
+    """A large member made before: a finished file of the store. ``closed``: told when the handle is released.
+    ``again``: drops a file that cannot be read (it was deleted while it was closed, or the disk fails), and makes the
+    member once more."""
 
     def __init__(
         self,
@@ -59,18 +62,38 @@ class FileReader(Reader):
         *,
         disk: Callable[[Callable[[int, int], bytes], int, int], Awaitable[bytes]],
         closed: Callable[[], None],
+        again: Callable[[], Awaitable[Reader]],
     ) -> None:
         self.size = file.size
         self._file = file
         self._disk = disk
         self._closed = closed
+        self._again = again
+        self._instead: Reader | None = None
 
     def peek(self, offset: int, size: int) -> bytes | memoryview | None:
-        return self._file.try_read(offset, size)
+        return self._file.try_read(offset, size) if self._instead is None else self._instead.peek(offset, size)
 
     async def read(self, offset: int, size: int) -> bytes | memoryview:
-        return await self._disk(self._file.read, offset, size)
+        if self._instead is None:
+            try:
+                return await self._disk(self._file.read, offset, size)
+            except CacheDamaged as exc:
+                await self._replace(exc)
+        assert self._instead is not None
+        return await self._instead.read(offset, size)
+
+    async def _replace(self, error: CacheDamaged) -> None:
+        made = await self._again()
+        if self._instead is not None or isinstance(made, FileReader):  # another read was first; the disk is read-only
+            made.release()
+        else:
+            self._instead = made
+        if self._instead is None:
+            raise error
 
     def release(self) -> None:
         self._file.close()
+        if self._instead is not None:
+            self._instead.release()
         self._closed()

@@ -22,6 +22,7 @@ from mountfs.errors import CacheDamaged, CacheFull
 from mountfs.store import disk
 from mountfs.store.about import About, Address, Facts, shelf
 from mountfs.store.budget import Budget, Ledger
+from mountfs.store.descriptors import Descriptors
 from mountfs.store.eviction import Evictor
 from mountfs.store.opening import Services, read_about
 from mountfs.store.place import SALT_SIZE, Place
@@ -78,6 +79,7 @@ class Store:
         wall: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
         boot_id: Callable[[], str] = disk.read_boot_id,
+        descriptors: Descriptors | None = None,
     ) -> None:
         self._place = Place(directory)
         self._ledger = Ledger(self._place.used)
@@ -93,7 +95,9 @@ class Store:
         self._clock = clock
         self._memory = self._memory_budget(memory)
         # An unknown boot gets a name of its own: then nothing another run left unsynced is believed.
-        self._services = Services(self._place, self._budget, wall, boot_id() or secrets.token_hex(16))
+        self._services = Services(
+            self._place, self._budget, wall, boot_id() or secrets.token_hex(16), descriptors or Descriptors()
+        )
         self._salt: bytes | None = None
         self._shelves = Shelves(self._place)
         self._table = Table(self._services)

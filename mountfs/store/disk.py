@@ -98,6 +98,18 @@ def try_range_lock(fd: int, kind: int, start: int, size: int) -> bool:
     return True
 
 
+def range_locked(fd: int, start: int) -> bool:
+    """Whether somebody else has an OFD lock on this byte. A directory, open for reading only, can be asked too."""
+    request = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, start, 1, 0)
+    try:
+        answer = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, request)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        return False
+    return bool(struct.unpack(_FLOCK, answer)[0] != fcntl.F_UNLCK)
+
+
 def same_file(fd: int, path: str) -> bool:
     """Whether ``path`` still names what ``fd`` has open."""
     try:

@@ -4,8 +4,9 @@ Units, each with the time of its last use: a whole snapshot (the mtime of its ``
 use, each finished member (its own mtime) that nobody has open. When none are left, records of sessions that have
 no snapshot. A snapshot takes the record that names it along: a session that is listed as cached is cached.
 
-In use is what somebody holds a shared flock on, here or in any other process; the evictor takes the exclusive one
-without waiting, and a snapshot leaves its place by one rename, so nobody ever opens half of one.
+In use is what somebody holds a shared flock on, here or in any other process; a member also, whose byte of its
+snapshot's directory somebody has locked (``members.InUse``). The evictor takes the exclusive flock without waiting,
+and a snapshot leaves its place by one rename, so nobody ever opens half of one.
 
 Concurrency: any number of evictors, in threads or processes, may run at once. Blocking.
 """
@@ -96,15 +97,15 @@ class Evictor:
                         yield _Unit(item.stat().st_mtime, key, item.name)
 
     def _remove_member(self, unit: _Unit) -> int:
-        path = os.path.join(self._place.snapshots, unit.key, unit.member)
-        try:
-            fd = os.open(path, disk.READ)
-        except OSError:
-            return 0
-        try:
-            return disk.remove_file(path) if disk.try_flock(fd, fcntl.LOCK_EX) else 0
-        finally:
-            os.close(fd)
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            directory = os.open(os.path.join(self._place.snapshots, unit.key), disk.DIRECTORY)
+            stack.callback(os.close, directory)
+            fd = os.open(unit.member, disk.READ, dir_fd=directory)
+            stack.callback(os.close, fd)
+            # In this order: who opens it locks the directory first and the file afterwards.
+            if disk.try_flock(fd, fcntl.LOCK_EX) and not _in_use(directory, unit.member):
+                return disk.remove_file(unit.member, dir_fd=directory)
+        return 0
 
     def _remove_record_of(self, dir_fd: int, key: str) -> int:
         with contextlib.suppress(OSError, CacheDamaged):
@@ -133,6 +134,11 @@ class Evictor:
             if key is None or not os.path.exists(os.path.join(self._place.snapshots, key)):
                 freed += disk.remove_file(path)
         return freed
+
+
+def _in_use(directory: int, member: str) -> bool:
+    index = member.removeprefix("m.")
+    return index.isdecimal() and disk.range_locked(directory, int(index))
 
 
 def take_away(place: Place, path: str) -> int:

@@ -13,12 +13,12 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 from mountfs.errors import CacheDamaged, CacheFull
 from mountfs.store import disk
 from mountfs.store.about import About
 from mountfs.store.budget import Budget
+from mountfs.store.descriptors import Descriptors, File, Handle
 from mountfs.store.eviction import take_away
 from mountfs.store.place import Place
 
@@ -38,26 +38,38 @@ class Services:
     budget: Budget
     wall: Callable[[], float]
     boot_id: str
+    descriptors: Descriptors
 
 
-class Files(NamedTuple):
-    """The open files of a snapshot; ``directory`` is -1 for one that lives in memory."""
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The files of a snapshot. ``directory`` stays open: it holds the lock that says "in use", and the others are
+    opened through it. One that lives in memory has no directory, and no map, which is for others and for later."""
 
-    directory: int
-    data: int
-    map: int
+    data: File
     writable: bool
+    directory: Handle | None = None
+    map: File | None = None
 
     def close(self) -> None:
-        """Close them all, and with the directory's the lock that says "in use"."""
-        for fd in (self.map, self.data, self.directory):
-            if fd >= 0:
-                disk.close_file(fd)
+        """Close them all, and with the directory the lock."""
+        self.data.close()
+        if self.map is not None:
+            self.map.close()
+        if self.directory is not None:
+            self.directory.close()
 
 
-def memory_files() -> Files:
+def memory_files(services: Services) -> Files:
     """Files that take no disk and vanish when closed (memfd_create(2))."""
-    return Files(-1, os.memfd_create("mountfs-data"), os.memfd_create("mountfs-map"), writable=True)
+    return Files(File.pinned(services.descriptors.attempt(lambda: os.memfd_create("mountfs-data"))), writable=True)
+
+
+def nameless_file(services: Services) -> File:
+    """A file on the cache's disk that nobody else finds, and that vanishes when closed. OSError."""
+    path, fd = services.descriptors.attempt(services.place.create)
+    os.unlink(path)
+    return File.pinned(fd)
 
 
 def open_snapshot(services: Services, fresh: About, *, create: bool) -> tuple[Files, About] | None:
@@ -78,7 +90,7 @@ def open_snapshot(services: Services, fresh: About, *, create: bool) -> tuple[Fi
                     services.budget.reserve(_EMPTY)
                     found = services.budget.attempt(_EMPTY, lambda: _make(services, path, fresh))
                 if found is not None:
-                    return _open_parts(found[0]), found[1]
+                    return _open_parts(services, found[0]), found[1]
             if time.monotonic() > deadline:
                 raise CacheFull("another process keeps a snapshot of the cache locked, or deletes it all the time")
             time.sleep(0.002)
@@ -93,28 +105,39 @@ def read_about(dir_fd: int) -> About:
         os.close(fd)
 
 
-def _open_parts(dir_fd: int) -> Files:
-    """``data`` and ``map``, for reading and writing, or, on a disk that refuses writing, for reading."""
+def _open_parts(services: Services, dir_fd: int) -> Files:
+    """``data`` and ``map``, for reading and writing, or, on a disk that refuses writing, for reading. Takes over
+    ``dir_fd``."""
+    directory = Handle(dir_fd)
     with contextlib.ExitStack() as undo:
-        undo.callback(os.close, dir_fd)
-        writable = True
+        undo.callback(directory.close)
+        flags = disk.READ_WRITE
         try:
-            data = os.open("data", disk.READ_WRITE, dir_fd=dir_fd)
+            data = open_file(services.descriptors, directory, "data", flags)
         except OSError as error:
             if error.errno not in disk.READ_ONLY:
                 raise
-            writable = False
-            data = os.open("data", disk.READ, dir_fd=dir_fd)
-        undo.callback(os.close, data)
-        map_fd = os.open("map", disk.READ_WRITE if writable else disk.READ, dir_fd=dir_fd)
+            flags = disk.READ
+            data = open_file(services.descriptors, directory, "data", flags)
+        undo.callback(data.close)
+        map_file = open_file(services.descriptors, directory, "map", flags)
         undo.pop_all()
-        return Files(dir_fd, data, map_fd, writable)
+        return Files(data, flags == disk.READ_WRITE, directory, map_file)
+
+
+def open_file(descriptors: Descriptors, directory: Handle, name: str, flags: int) -> File:
+    """A file in an open directory. OSError if it cannot be opened."""
+
+    def opener() -> int:
+        return os.open(name, flags, dir_fd=directory.fd)
+
+    return File(descriptors, descriptors.attempt(opener), opener)
 
 
 def _enter(services: Services, path: str) -> tuple[int, About] | None:
     """Open and lock what is at ``path``; None if nothing is there, or somebody is just changing it."""
     try:
-        fd = os.open(path, disk.DIRECTORY)
+        fd = services.descriptors.attempt(lambda: os.open(path, disk.DIRECTORY))
     except FileNotFoundError:
         return None
     with contextlib.ExitStack() as undo:

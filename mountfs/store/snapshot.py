@@ -3,7 +3,11 @@
 Reading is lock-free: a byte whose block is present never changes. Writing puts the bytes into the sparse data file
 first and marks their blocks in the map file afterwards, so a process killed anywhere forgets at most what it was
 writing; what a power cut does is in ``trust``. While it is open, a shared flock on its directory keeps it from
-being evicted. If its directory is deleted all the same, it goes on with the files it has open, and keeps nothing.
+being evicted, and a shared lock on the byte INDEX of the directory does the same for each of its members in use.
+
+Only the directory stays open; data, map and members are closed while nobody uses them (``descriptors``). If the
+directory is deleted all the same, the snapshot goes on with the files it has open, and keeps nothing; and if its data
+was closed by then, everything is missing, to be fetched again into a nameless file.
 
 Concurrency: thread-safe. ``read``, ``write``, ``claim``, ``mark_synced`` and everything that saves may block on the
 disk; ``has``, ``missing`` and ``try_read`` never do, and may be called on an event loop.
@@ -12,10 +16,10 @@ disk; ``has``, ``missing`` and ``try_read`` never do, and may be called on an ev
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
 from collections.abc import Callable
-from types import TracebackType
 from typing import Self
 
 from mountfs.errors import CacheDamaged, CacheFull
@@ -25,8 +29,9 @@ from mountfs.store.about import About, Facts
 from mountfs.store.blocks import BLOCK, BlockMap
 from mountfs.store.budget import Budget
 from mountfs.store.claims import Claim
-from mountfs.store.members import MemberFile, Spool, read_at_once, read_exactly
-from mountfs.store.opening import Files, Services
+from mountfs.store.descriptors import File, Gone, Handle
+from mountfs.store.members import InUse, MemberFile, Spool, member_name, read_at_once, read_exactly
+from mountfs.store.opening import Files, Services, nameless_file
 from mountfs.store.place import sync_directory
 from mountfs.store.trust import Trust
 
@@ -53,6 +58,7 @@ class Snapshot:
         if the map cannot be read; then the files stay the caller's."""
         self.key = about.key
         self.users = 0
+        self._shut = False
         self._services = services
         self._budget = budget
         self._close = close
@@ -60,14 +66,16 @@ class Snapshot:
         self._last_use = services.wall()
         self._use_recorded = 0.0
         self._files = files
-        self._data_fd, self._map_fd, self._dir_fd = files.data, files.map, files.directory
-        present = disk.read_all(files.map)
+        self._data = files.data
+        self._map_file = files.map
+        self._in_use = None if files.directory is None else InUse(files.directory)
+        present = b"" if files.map is None else _read_all(files.map)
         self._trust = Trust(
             services.place,
             services.budget,
             about,
-            dir_fd=files.directory,
-            map_fd=files.map,
+            directory=files.directory,
+            map_file=files.map,
             boot_id=services.boot_id,
             writable=files.writable,
         )
@@ -131,7 +139,8 @@ class Snapshot:
             raise CacheDamaged(f"an archive changed its length from {self._map.length} to {length}")
         try:
             with self._trust.changing(), disk.writing("an archive's length"):
-                os.ftruncate(self._data_fd, length)
+                with self._opened()[1] as fd:
+                    os.ftruncate(fd, length)
                 # Before the mark of a short last block: who sees the mark must know the length.
                 self._trust.update(length=length)
                 with self._lock:
@@ -154,7 +163,10 @@ class Snapshot:
         first, stop = (0, _MAP_END) if span is None else (span.start // BLOCK, min(-(-span.stop // BLOCK), _MAP_END))
         with self._lock:
             try:
-                self._map.adopt(first, disk.read_all(self._map_fd, first, stop))
+                if self._map_file is not None:
+                    self._map.adopt(first, _read_all(self._map_file, first, stop))
+            except Gone:
+                return  # deleted: nobody marks anything there any more
             except OSError as error:
                 raise CacheDamaged(f"the cache cannot be read: {error.strerror or error}") from error
             # After the map: if that has a short last block, the length is there too.
@@ -171,8 +183,11 @@ class Snapshot:
             return
         self._budget.reserve(size)
         with self._trust.changing(), disk.writing("an archive"):
-            self._budget.attempt(size, lambda: disk.write_all(self._data_fd, data, offset))
+            file, held = self._opened()
+            self._budget.attempt(size, lambda: disk.write_all(held.fd, data, offset))
             with self._lock:
+                if self._data is not file:  # it was lost meanwhile, and these bytes with it
+                    raise Gone(errno.ESTALE, "it was deleted")
                 before = self._map.allocated
                 self._mark(self._map.add(Span(offset, offset + size)))
                 grown = self._map.allocated - before
@@ -188,27 +203,38 @@ class Snapshot:
 
     def read(self, offset: int, size: int) -> bytes:
         """Exactly these bytes; ``CacheDamaged`` if they are not here or cannot be read."""
+        # Opened before the map is asked, and still the same after: else it could be a lost file's successor, which
+        # has holes where the map said "present", or the lost one, which has them where it says so now.
+        try:
+            file, held = self._opened()
+        except OSError as error:
+            raise CacheDamaged(f"the cache cannot be read: {error.strerror or error}") from error
         if self._map.missing(Span(offset, offset + size)):
             with self._lock:
                 gaps = self._map.missing(Span(offset, offset + size))
             if gaps:
                 raise CacheDamaged(f"bytes {offset} to {offset + size} of an archive are not in the cache")
+        if self._data is not file:
+            return self.read(offset, size)
         self._last_use = self._services.wall()
-        return read_exactly(self._data_fd, offset, size)
+        return read_exactly(held.fd, offset, size)
 
     def try_read(self, offset: int, size: int) -> bytes | None:
         """These bytes if they are here and no disk has to be waited for, else None."""
-        if not self._map.complete and self._map.missing(Span(offset, offset + size)):
-            return None
+        file = self._data
+        held = file.handle
+        if held is None or (not self._map.complete and self._map.missing(Span(offset, offset + size))):
+            return None  # closed, or not here
+        if self._data is not file:
+            return None  # lost: see ``read``
+        file.used = True
         self._last_use = self._services.wall()
-        return read_at_once(self._data_fd, offset, size)
+        return read_at_once(held.fd, offset, size)
 
     def forget(self, span: Span) -> None:
         """Treat the blocks touching ``span`` as never fetched: a member's CRC was wrong."""
         with self._trust.changing(), disk.writing("an archive's map"), self._lock:
-            run = self._map.forget(span)
-            if run.size:
-                disk.write_all(self._map_fd, bytes(run.size), run.start)
+            self._mark(self._map.forget(span), b"\0")
 
     def claim(self, span: Span) -> Claim | None:
         """Claim these bytes for fetching; None while somebody (this process too) claims any of them.
@@ -229,9 +255,9 @@ class Snapshot:
 
     def member(self, index: int) -> MemberFile | None:
         """The finished member ``index``, opened; None if it is not kept."""
-        if self._dir_fd < 0 or not (self.trusted or self._files.writable):
+        if self._in_use is None or not (self.trusted or self._files.writable):
             return None
-        return MemberFile.open(self._dir_fd, f"m.{index}", self._services.wall)
+        return MemberFile.open(self._services.descriptors, self._in_use, index, self._services.wall)
 
     def keeps(self, index: int) -> bool:
         """Whether ``member`` gives one."""
@@ -245,13 +271,16 @@ class Snapshot:
         return Spool(
             self._services.place,
             self._services.budget,
+            self._services.descriptors,
             publish=lambda path: self._publish(path, index),
+            in_use=self._in_use,
+            index=index,
             wall=self._services.wall,
         )
 
     def drop_member(self, index: int) -> None:
         """Remove the finished member ``index``; whoever has it open keeps reading."""
-        self._services.budget.charge(-disk.remove_file(f"m.{index}", dir_fd=self._dir_fd))
+        self._services.budget.charge(-disk.remove_file(member_name(index), dir_fd=self._dir_fd))
 
     def mark_verified(self, index: int) -> None:
         """Remember, over restarts, that member ``index`` of a suspect snapshot passed its CRC."""
@@ -295,48 +324,71 @@ class Snapshot:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     def shut(self) -> None:
         """The store's: close the files. Everybody else calls ``close``."""
-        if self._data_fd >= 0:
+        if not self._shut:
+            self._shut = True
             self.record_use()
-            self._trust.close()
             self._files.close()
-            if self._dir_fd < 0:
+            if self._data is not self._files.data:
+                self._data.close()
+            if self._files.directory is None:
                 self._budget.charge(-self._map.allocated)
-        self._map_fd = self._data_fd = self._dir_fd = -1
 
     # -- inside --------------------------------------------------------------------------------------------------
+
+    @property
+    def _dir_fd(self) -> int:
+        return -1 if self._files.directory is None else self._files.directory.fd
+
+    def _opened(self) -> tuple[File, Handle]:
+        """The data file, open. If it is lost, an empty one in its place. OSError if it cannot be opened now."""
+        file = self._data
+        try:
+            return file, file.acquire()
+        except Gone:
+            with self._lock:
+                if self._data is file:
+                    fresh = nameless_file(self._services)
+                    self._trust.detach()
+                    self._map_file = None
+                    self._map.forget(Span(0, _MAP_END))  # before anybody can read from the new one
+                    self._data = fresh
+            return self._opened()
 
     def _reopen_data(self) -> int:
         """A second opening of the data file, with locks of its own, even if it was deleted meanwhile."""
         mode = (os.O_RDWR if self._files.writable else os.O_RDONLY) | os.O_CLOEXEC
         try:
-            return os.open(f"/proc/self/fd/{self._data_fd}", mode)
+            _, held = self._opened()
+            return self._services.descriptors.attempt(lambda: os.open(f"/proc/self/fd/{held.fd}", mode))
         except OSError as error:
             raise CacheFull(f"the cache cannot open an archive: {error.strerror or error}") from error
 
-    def _mark(self, run: Span) -> None:
-        if run.size:
-            disk.write_all(self._map_fd, b"\1" * run.size, run.start)
+    def _mark(self, run: Span, value: bytes = b"\1") -> None:
+        if run.size and self._map_file is not None:
+            with contextlib.suppress(Gone), self._map_file.acquire() as fd:  # Gone: nobody looks there any more
+                disk.write_all(fd, value * run.size, run.start)
 
     def _publish(self, path: str, index: int) -> bool:
         """Rename a finished spool into the directory; False where it cannot be kept."""
         try:
             with self._trust.changing():
                 self.drop_member(index)
-                os.rename(path, f"m.{index}", dst_dir_fd=self._dir_fd)
+                os.rename(path, member_name(index), dst_dir_fd=self._dir_fd)
         except (OSError, CacheFull):
             return False
         return True
 
     def _sync(self) -> None:
-        os.fsync(self._data_fd)
-        os.fsync(self._map_fd)
+        with self._opened()[1] as fd:
+            os.fsync(fd)
+        if self._map_file is not None:
+            with self._map_file.acquire() as fd:
+                os.fsync(fd)
         with os.scandir(self._dir_fd) as items:
             names = [item.name for item in items if item.name.startswith("m.")]
         for name in names:
@@ -348,3 +400,8 @@ class Snapshot:
                     os.close(fd)
         os.fsync(self._dir_fd)
         sync_directory(self._services.place.snapshots)
+
+
+def _read_all(file: File, start: int = 0, stop: int = _MAP_END) -> bytes:
+    with file.acquire() as fd:
+        return disk.read_all(fd, start, stop)

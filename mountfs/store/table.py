@@ -61,7 +61,7 @@ class Table:
     def open_in_memory(self, about: About, budget: Budget) -> Snapshot:
         """A snapshot of its own, in memory, of which ``budget`` decides. ``CacheFull`` if there is none."""
         with disk.writing("a snapshot in memory"):
-            snapshot = Snapshot(self._services, memory_files(), about, budget=budget, close=self._close)
+            snapshot = Snapshot(self._services, memory_files(self._services), about, budget=budget, close=self._close)
         snapshot.users = 1
         return snapshot
 

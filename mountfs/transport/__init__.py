@@ -6,11 +6,13 @@ sender      places, redirects, the breaker and retries in front of the network
 body        Body: exactly the bytes announced, or an error
 connect     pools, name resolution and addresses of one provider
 failures    httpcore's exceptions -> ours, one table
+light       httpx without what nobody uses of it
 ranges, retries, breaker, rules, proxies, scrub, statistics    pure decisions
 """
 
 from __future__ import annotations
 
+from mountfs.transport import light as _light  # noqa: F401  # isort: skip - before what imports httpx
 from mountfs.transport.body import Body
 from mountfs.transport.client import Service, Transport
 from mountfs.transport.messages import (

@@ -178,7 +178,7 @@ def test_going_while_programs_are_stuck(world: World, hole: Proxy, mount: MOUNT,
     "most",
     [
         1024,
-        pytest.param(512, marks=pytest.mark.xfail(reason="an entered session keeps three descriptors", strict=True)),
+        512,
     ],
 )
 def test_within_limits(world: World, mount: MOUNT, most: int) -> None:

@@ -3,14 +3,18 @@ any moment loses nothing but time."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
 from drives import Drive, World, zip_of
 
 from mountfs.demo.fake import Fake
+from mountfs.store.descriptors import Descriptors
 
 MIB = 1 << 20
 
@@ -25,6 +29,15 @@ def disk_use(place: Path) -> int:
             except FileNotFoundError:
                 continue
     return total
+
+
+def open_files(place: Path) -> list[str]:
+    """What this process has open below a directory."""
+    found = []
+    for number in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            found.append(os.readlink(f"/proc/self/fd/{number}"))
+    return [path for path in found if path.startswith(str(place))]
 
 
 @pytest.fixture(params=["kaizen", "dari"], ids=["ranges", "whole"])
@@ -82,6 +95,63 @@ def test_open_files_are_kept(world: World, sessions: tuple[Fake, list[bytes]]) -
             drive.asked()
             assert await handle.read_all() == contents[0]
             assert drive.asked() == []
+
+    world.run(main)
+
+
+@pytest.fixture
+def few_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store closes each file as soon as it opens another."""
+    monkeypatch.setattr("mountfs.store.core.Descriptors", partial(Descriptors, lambda: 0, fewest=1))
+
+
+@pytest.mark.usefixtures("few_descriptors")
+@pytest.mark.parametrize("stored", [True, False], ids=["stored", "inflated"])
+@pytest.mark.parametrize("finished", [True, False], ids=["finished", "begun"])
+def test_what_is_deleted_while_it_is_closed_is_fetched_again(world: World, stored: bool, finished: bool) -> None:
+    """The descriptors of an open file went to others, and then its cache was deleted: it reads on and gets its bytes,
+    from the service once more; and what is opened next is whole as well."""
+    content = bytes(range(256)) * 5000 + os.urandom(2 * MIB) + bytes(range(256)) * 9000
+    world.session("kaizen", zip_of({"large": content}, stored=stored))
+    world.session("kaizen", zip_of({"other": os.urandom(2 * MIB)}, stored=True), number=2)
+    world.set("cache", dir=str(world.cache), memory="0")
+
+    async def main(drive: Drive) -> None:
+        if finished:
+            assert await drive.cat("kaizen/s_1/large") == content
+        async with drive.file("kaizen/s_1/large") as handle:
+            assert await handle.read(0) == content[: 128 << 10]
+            await drive.cat("kaizen/s_2/other")
+            shutil.rmtree(world.cache)
+            assert await handle.read_all() == content
+            assert await handle.read(0) == content[: 128 << 10]
+        drive.later(3600)
+        assert await drive.cat("kaizen/s_1/large") == content
+
+    world.run(main)
+
+
+@pytest.mark.usefixtures("few_descriptors")
+def test_many_large_files_are_read_through_few_descriptors(world: World) -> None:
+    """Twelve inflated and twelve stored members of two sessions, all open at once and read in turns."""
+    contents = {f"f{number}": bytes([number, 255 - number]) * (MIB * 3 // 4) for number in range(12)}
+    world.session("kaizen", zip_of(contents), number=1)
+    world.session("kaizen", zip_of(contents, stored=True), number=2)
+
+    async def main(drive: Drive) -> None:
+        for _ in range(2):  # while they are made, and from what was made
+            async with AsyncExitStack() as stack:
+                handles = [
+                    (content, await stack.enter_async_context(drive.file(f"kaizen/s_{session}/{name}")))
+                    for name, content in contents.items()
+                    for session in (1, 2)
+                ]
+                for at in range(0, MIB, 256 << 10):
+                    for content, handle in handles:
+                        assert await handle.read(at) == content[at : at + (128 << 10)]
+                assert len(open_files(world.cache / "v1" / "snapshots")) < 8
+                for content, handle in handles:
+                    assert await handle.read_all() == content
 
     world.run(main)
 

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from store.tools import MIB, Clock, address, disk_use, pattern
 
-from mountfs.errors import CacheFull
+from mountfs.errors import CacheDamaged, CacheFull
 from mountfs.model import Span
 from mountfs.store import Snapshot, Store
+from mountfs.store.descriptors import Descriptors
 
 _BOUND = MIB
 _SESSIONS = st.integers(0, 5)
@@ -22,6 +23,8 @@ _SIZE = 300_000
 
 class StoreMachine(RuleBasedStateMachine):
     """The model: which bytes may be here (those ever written), which must be (of what is open), what is recorded."""
+
+    descriptors = staticmethod(Descriptors)
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,7 +44,13 @@ class StoreMachine(RuleBasedStateMachine):
     def _start(self) -> None:
         boot = f"boot-{self.boot}"
         store = Store(
-            str(self.directory), max_size=_BOUND, min_free=0, wall=self.clock, clock=self.clock, boot_id=lambda: boot
+            str(self.directory),
+            max_size=_BOUND,
+            min_free=0,
+            wall=self.clock,
+            clock=self.clock,
+            boot_id=lambda: boot,
+            descriptors=self.descriptors(),
         )
         self.store = store.open()
         self.stores.append(store)
@@ -122,7 +131,7 @@ class StoreMachine(RuleBasedStateMachine):
         else:
             for snapshot in self.store._table._open.values():
                 snapshot._files.close()
-                snapshot._data_fd = snapshot._map_fd = snapshot._dir_fd = -1
+                snapshot._shut = True
             self.store._table._open.clear()
             self.store._place._leave()
             self.store._ledger.close()
@@ -137,6 +146,18 @@ class StoreMachine(RuleBasedStateMachine):
         for session, snapshot in self.held.items():
             for piece in self.written[session]:
                 assert snapshot.has(Span(piece * 1000, piece * 1000 + 1000))
+
+    @invariant()
+    def what_is_open_is_right(self) -> None:
+        """Whatever an open snapshot has is what was written, or it is lost, and then it says so from there on."""
+        for session, snapshot in self.held.items():
+            for start in range(0, _SIZE, 8192):
+                span = Span(start, start + 100)
+                if snapshot.has(span):
+                    try:
+                        assert snapshot.read(start, span.size) == pattern(session, *span)
+                    except CacheDamaged:
+                        assert not snapshot.has(span)
 
     @invariant()
     def what_is_here_is_right(self) -> None:
@@ -174,5 +195,20 @@ class StoreMachine(RuleBasedStateMachine):
         shutil.rmtree(self.directory)
 
 
+class FewDescriptors(StoreMachine):
+    """The same with nearly every file closed between two uses: what is open may then be lost with its directory."""
+
+    descriptors = staticmethod(lambda: Descriptors(lambda: 0, fewest=1))
+
+    @rule()
+    def delete_everything(self) -> None:
+        """rm -rf of the cache."""
+        super().delete_everything()
+        for pieces in self.written.values():
+            pieces.clear()
+
+
 TestStore = StoreMachine.TestCase
 TestStore.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)
+TestFewDescriptors = FewDescriptors.TestCase
+TestFewDescriptors.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)
