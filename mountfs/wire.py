@@ -54,6 +54,10 @@ ENTRY = Struct("<QQQQIIQQQQQQIIIIIIIIII")
 """fuse_entry_out: inode, generation, how long name and attributes are believed (s, s, ns, ns), and the attributes."""
 ATTRIBUTES = Struct("<QIIQQQQQQIIIIIIIIII")
 """fuse_attr_out: how long they are believed (s, ns), padding, and the attributes."""
+FOUND = Struct("<IiQ" + ENTRY.format[1:])
+"""A reply to LOOKUP."""
+KNOWN = Struct("<IiQ" + ATTRIBUTES.format[1:])
+"""A reply to GETATTR."""
 DIRENT_PLUS = Struct("<QQQQIIQQQQQQIIIIIIIIIIQQII")
 """fuse_direntplus: an ENTRY, then inode, cookie, length of the name, type; the name follows, padded to 8 bytes."""
 NOTIFY_ENTRY = Struct("<IiQQII")

@@ -102,18 +102,10 @@ class Nodes:
         assert snapshot is not None
         ttl = min(session.seconds_left(), FOREVER_TTL)
         listing, number = snapshot.namespace.listing(opened.place), snapshot.numberer(opened.place)
-        names, nodes, salts, brief_of = listing.names, listing.nodes, snapshot.content.salts, snapshot.members.brief
+        names, nodes, facts = listing.names, listing.nodes, self._facts
         for at in range(first, len(nodes)):
             name, place = names[at], nodes[at]
-            if place < 0:
-                mode, size, mtime_ns, candidate = DIRECTORY_MODE, 0, snapshot.namespace.mtime_ns(place), number(name)
-            else:
-                size, crc, mtime_ns, kind, executable = brief_of(place)
-                candidate = number(name, size, crc, salts.get(place, 0) if salts else 0)
-                mode = FILE_MODE | EXECUTABLE if executable else FILE_MODE
-                if kind is not Kind.FILE:
-                    facts = snapshot.facts(place)
-                    mode, size, mtime_ns = _mode(facts), facts.size, facts.mtime_ns
+            mode, size, mtime_ns, candidate = facts(snapshot, place, name, number)
             node = self._placed(sessions, session, snapshot, place, candidate)
             yield name, node, mode, size, mtime_ns, ttl, at + DOTS + 1
 
@@ -123,17 +115,30 @@ class Nodes:
         sessions, session = node.sessions, node.session
         assert sessions is not None
         assert session is not None
-        found = snapshot.child(self.place_in(node, snapshot), name)
-        if found is None:
+        directory = node.place if node.snapshot is snapshot else self.place_in(node, snapshot)
+        place = snapshot.namespace.child(directory, name)
+        if place is None:
             raise NotFound("no such name here")
-        if snapshot.dead_until:
+        if snapshot.dead_until or (place >= 0 and snapshot.needs_target(place)):
             return None
-        place, candidate, facts = found
-        if place >= 0 and snapshot.needs_target(place):
-            return None
+        mode, size, mtime_ns, candidate = self._facts(snapshot, place, name, snapshot.numberer(directory))
         child = self._placed(sessions, session, snapshot, place, candidate)
-        ttl = min(session.seconds_left(), FOREVER_TTL)
-        return Attributes(child.inode, _mode(facts), facts.size, facts.mtime_ns, ttl), child
+        return Attributes(child.inode, mode, size, mtime_ns, min(session.seconds_left(), FOREVER_TTL)), child
+
+    @staticmethod
+    def _facts(
+        snapshot: Snapshot, place: int, name: bytes, number: Callable[..., Inode]
+    ) -> tuple[int, int, int, Inode]:
+        """(mode, size, time, first candidate for its number) of a name in a directory numbered by ``number``."""
+        if place < 0:
+            return DIRECTORY_MODE, 0, snapshot.namespace.mtime_ns(place), number(name)
+        size, crc, mtime_ns, kind, executable = snapshot.members.brief(place)
+        salts = snapshot.content.salts
+        candidate = number(name, size, crc, salts.get(place, 0) if salts else 0)
+        if kind is Kind.FILE:
+            return FILE_MODE | EXECUTABLE if executable else FILE_MODE, size, mtime_ns, candidate
+        facts = snapshot.facts(place)
+        return _mode(facts), facts.size, facts.mtime_ns, candidate
 
     def remember(self, node: Node) -> None:
         """The kernel was told of this node, and will forget it one day."""

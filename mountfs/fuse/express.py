@@ -203,33 +203,24 @@ class Express:
 
     # -- names and attributes ------------------------------------------------------------------------------------
 
-    def _attributes(self, attributes: Attributes) -> tuple[int, ...]:
-        inode, mode, size, mtime_ns, _ = attributes
-        seconds, rest = divmod(mtime_ns or self._born, NANOSECONDS)
-        return (
-            inode,
-            size,
-            -(-size // SECTOR),
-            seconds,
-            seconds,
-            seconds,
-            rest,
-            rest,
-            rest,
-            mode & self._mask,
-            1,
-            self._uid,
-            self._gid,
-            0,
-            BLOCK,
-            0,
-        )
+    # fmt: off
+    def _found(self, unique: int, attributes: Attributes) -> bytes:
+        inode, mode, size, mtime_ns, ttl = attributes
+        whole = int(ttl)
+        part = int((ttl - whole) * NANOSECONDS)
+        s, ns = divmod(mtime_ns or self._born, NANOSECONDS)
+        return wire.FOUND.pack(wire.FOUND.size, 0, unique, inode, 0, whole, whole, part, part,
+                               inode, size, -(-size // SECTOR), s, s, s, ns, ns, ns,
+                               mode & self._mask, 1, self._uid, self._gid, 0, BLOCK, 0)
 
-    def _entry(self, attributes: Attributes) -> bytes:
-        ttl = attributes.ttl
-        seconds = int(ttl)
-        rest = int((ttl - seconds) * NANOSECONDS)
-        return wire.ENTRY.pack(attributes.inode, 0, seconds, seconds, rest, rest, *self._attributes(attributes))
+    def _getattr(self, unique: int, nodeid: int, pid: int, length: int) -> bytes:  # noqa: ARG002
+        inode, mode, size, mtime_ns, ttl = self._fs.attributes(Inode(nodeid))
+        whole = int(ttl)
+        s, ns = divmod(mtime_ns or self._born, NANOSECONDS)
+        return wire.KNOWN.pack(wire.KNOWN.size, 0, unique, whole, int((ttl - whole) * NANOSECONDS), 0,
+                               inode, size, -(-size // SECTOR), s, s, s, ns, ns, ns,
+                               mode & self._mask, 1, self._uid, self._gid, 0, BLOCK, 0)
+    # fmt: on
 
     def _lookup(self, unique: int, nodeid: int, pid: int, length: int) -> bytes | None:  # noqa: ARG002
         name = bytes(memoryview(self._buffer)[wire.HEADER : length - 1])
@@ -241,7 +232,7 @@ class Express:
             return None
         attributes, node = found
         self._nodes.remember(node)
-        return wire.answered(unique, self._entry(attributes))
+        return self._found(unique, attributes)
 
     def _negative(self, unique: int, parent: Inode, name: bytes) -> bytes:
         """The kernel remembers that a name is not there if it is told inode 0 and a time."""
@@ -249,13 +240,7 @@ class Express:
         if ttl <= 0:
             raise NotFound("no such name")
         self._counts["lookup"].failures[errno.ENOENT] += 1  # to the guard it is an answer
-        return wire.answered(unique, self._entry(Attributes(Inode(0), 0, 0, 0, ttl)))
-
-    def _getattr(self, unique: int, nodeid: int, pid: int, length: int) -> bytes:  # noqa: ARG002
-        attributes = self._fs.attributes(Inode(nodeid))
-        seconds = int(attributes.ttl)
-        rest = int((attributes.ttl - seconds) * NANOSECONDS)
-        return wire.answered(unique, wire.ATTRIBUTES.pack(seconds, rest, 0, *self._attributes(attributes)))
+        return self._found(unique, Attributes(Inode(0), 0, 0, 0, ttl))
 
     def _forget(self, unique: int, nodeid: int, pid: int, length: int) -> bytes:  # noqa: ARG002
         self._nodes.forget(Inode(nodeid), wire.FORGET_IN.unpack_from(self._buffer, wire.HEADER)[0])

@@ -136,16 +136,6 @@ class Snapshot:
     def _salt(self, node: int) -> int:
         return self.content.salts.get(node, 0)
 
-    def child(self, directory: int, name: bytes) -> tuple[int, Inode, Facts] | None:
-        """(node, inode, facts) of one name, as ``children`` gives them; None where it is not there."""
-        node = self.namespace.child(directory, name)
-        if node is None:
-            return None
-        if node < 0:
-            return node, self.numberer(directory)(name), self.facts(node)
-        brief = self.members.brief(node)
-        return node, self.numberer(directory)(name, brief.size, brief.crc, self._salt(node)), self._facts(node, brief)
-
     def unresolved(self, directory: int) -> list[int]:
         """The links of a directory whose targets are not known yet."""
         return [index for index in self.namespace.links(directory) if index not in self.links]
@@ -182,7 +172,8 @@ class Snapshot:
 
     def needs_target(self, node: int) -> bool:
         """Whether a node is a link whose target is not known yet."""
-        return self.members.kind(node) is Kind.SYMLINK and node not in self.links
+        members = self.members
+        return members.any_links and members.kind(node) is Kind.SYMLINK and node not in self.links
 
     def listed(self, directory: int, now: float) -> None:
         """Somebody lists this directory, or has just done so: what is opened in it next may be a walk."""
