@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, MutableMapping
 
@@ -48,6 +49,7 @@ READY = 64  # inflaters kept where they stopped (about 50 KiB each), so that a l
 INLINE = 64 << 10  # inflating this much takes 100 us, a hop to a thread and back 60-100 us
 READY_RINGS = 4  # of those that go through memory, 9 MiB each
 CHECK_STEP = 1 << 20
+READ_BEHIND = 2 << 20  # the kernel reads 1 MiB ahead in several requests at once, and the last may come first
 CHECKED = "checked"  # the snapshot's fact: indices of large stored members that passed
 MOST_CHECKED = 10_000
 
@@ -400,6 +402,20 @@ class ZipContent:
         self._checked.add(index)
         self._flights.launch(("check", index), lambda: self._check(index, member, data))
         return True
+
+    def settled(self, index: int) -> bool:
+        """Whether a large stored member was checked, and the check is over."""
+        return index in self._checked and ("check", index) not in self._flights
+
+    async def settle(self, index: int, member: Member, data: Span) -> None:
+        """Returns when a large stored member was checked, if its bytes are here or on their way but for READ_BEHIND; at
+        once where more was never asked for. Raises MemberDamaged."""
+        if sum(hole.size for hole in self.archive.uncovered(data)) <= READ_BEHIND:
+            await self.archive.ensure(data)
+            self.check_when_whole(index, member, data)
+            if ("check", index) in self._flights:
+                await self._flights.join(("check", index), lambda: self._check(index, member, data), linger=math.inf)
+        self.raise_dead(index)
 
     async def _check(self, index: int, member: Member, data: Span) -> None:
         crc = 0

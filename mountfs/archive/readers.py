@@ -23,6 +23,8 @@ class Members(Protocol):
 
     def raise_dead(self, index: int) -> None: ...
     def check_when_whole(self, index: int, member: Member, data: Span) -> bool: ...
+    def settled(self, index: int) -> bool: ...
+    async def settle(self, index: int, member: Member, data: Span) -> None: ...
     def peek_small(self, index: int) -> bytes | None: ...
     async def small(self, index: int) -> bytes: ...
 
@@ -50,7 +52,11 @@ class Deferred(Reader):
 
 
 class Stored(Reader):
-    """A large stored member, straight from the archive's local file."""
+    """A large stored member, straight from the archive's local file.
+
+    Its last block is given when the whole member was checked, if all of it was read (is here, or on its way): so a
+    program that reads from the first byte to the last learns of damage. Who jumps to the end of a member that was never
+    fetched gets it on the word of range, length and ETag."""
 
     def __init__(self, content: Members, index: int, member: Member, data: Span) -> None:
         self.size = member.size
@@ -68,6 +74,8 @@ class Stored(Reader):
 
     def peek(self, offset: int, size: int) -> bytes | memoryview | None:
         self._content.raise_dead(self._index)
+        if offset + size >= self.size and not self._content.settled(self._index):
+            return None
         need = self._span(offset, size)
         data = self._archive.peek(need)
         if data is not None and not self._whole:
@@ -80,6 +88,8 @@ class Stored(Reader):
         ahead, parallel = self._ahead(need)
         await self._archive.ensure(need, ahead=ahead, parallel=parallel)
         self._whole = self._content.check_when_whole(self._index, self._member, self._data)
+        if offset + size >= self.size and not self._content.settled(self._index):
+            await self._content.settle(self._index, self._member, self._data)
         return await self._archive.read(need)
 
     def _ahead(self, need: Span) -> tuple[int, int]:

@@ -210,7 +210,7 @@ class Archive(Local):
         before it is left, so that small steps of a reader do not become small requests."""
         if parallel == 1:
             half = Span(need.stop, min(self.total, need.stop + ahead // 2))
-            if self._uncovered([half]):
+            if self.uncovered(half):
                 self._fetch([Span(need.stop, min(self.total, need.stop + ahead))], demand=False)
             return
         first = need.stop // ahead
@@ -219,7 +219,7 @@ class Archive(Local):
             if start < stop:
                 self._fetch([Span(start, stop)], demand=False)
 
-    def _uncovered(self, spans: list[Span]) -> list[Span]:
+    def uncovered(self, *spans: Span) -> list[Span]:
         """The parts of ``spans`` that are neither here nor under way."""
         holes = [hole for span in spans for hole in self.missing(span)]
         return window.subtract(holes, [transfer.rest for transfer in self._transfers]) if holes else []
@@ -230,7 +230,7 @@ class Archive(Local):
         """Starts transfers for what of ``spans`` is neither here nor under way; answers how many were started."""
         if self.source is None or self.lost is not None:
             return 0
-        free = self._uncovered(spans)
+        free = self.uncovered(*spans)
         for span in free:
             transfer = Transfer(span.start, span.stop, trio.current_time(), demand, at=span.start)
             self._transfers.append(transfer)
