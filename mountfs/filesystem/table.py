@@ -9,6 +9,7 @@ Concurrency: synchronous, trio task thread.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 
 from mountfs.errors import NotADirectory, NotFound, SnapshotLost
@@ -115,10 +116,11 @@ class Nodes:
         sessions, session = node.sessions, node.session
         assert sessions is not None
         assert session is not None
-        directory = node.place if node.snapshot is snapshot else self.place_in(node, snapshot)
+        known = node.snapshot is snapshot and node.place < 0
+        directory = node.place if known else self.place_in(node, snapshot)
         place = snapshot.namespace.child(directory, name)
         if place is None:
-            raise NotFound("no such name here")
+            raise NotFound(f"no {os.fsdecode(name)!r} here")
         if snapshot.dead_until or (place >= 0 and snapshot.needs_target(place)):
             return None
         mode, size, mtime_ns, candidate = self._facts(snapshot, place, name, snapshot.numberer(directory))

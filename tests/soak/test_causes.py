@@ -14,16 +14,16 @@ from soak.model import File, Known
 from mountfs.demo.fake import FakeSession
 from mountfs.demo.wire import Ask
 
-LINE = json.dumps({"time": datetime.now(UTC).isoformat(), "level": "warning", "message": "dari/s1: HTTP 500"})
 
-
-def judged(known: Known, number: int, path: str = "a.txt", *, after: float = 1.0, log: str = LINE) -> str:
-    """What is wrong with a failure that began ``after`` seconds after s1's request was answered 500."""
+def judged(known: Known, number: int, path: str = "a.txt", *, after: float = 1.0, told: bool = True) -> str:
+    """What is wrong with a failure that began ``after`` seconds after s1's request was answered 500. ``told``: whether
+    the log has a line of it."""
+    line = {"time": datetime.now(UTC).isoformat(), "level": "warning", "message": "dari/s1: HTTP 500"}
     causes = Causes()
     causes.injected(Ask("GET", "/v1/sessions/s1/workspace"), "status 500")
     now = time.time() + after
     causes.met(Failure("read", known, path, number, now, now))
-    [(_, _, objection)] = causes.judged(log)
+    [(_, _, objection)] = causes.judged(json.dumps(line) if told else "")
     return objection
 
 
@@ -39,13 +39,13 @@ NEW = {"a.txt": File("a.txt", 7, 1)}
     ("what", "number", "options", "objection"),
     [
         (known(OLD), errno.EREMOTEIO, {}, ""),
-        (known(OLD), errno.EREMOTEIO, {"log": ""}, "no line in the log tells of it (status 500)"),
+        (known(OLD), errno.EREMOTEIO, {"told": False}, "no line in the log tells of it (status 500)"),
         (known(OLD), errno.EREMOTEIO, {"after": 2 * WINDOW}, "no fault explains it"),
         (known(OLD, id="s2"), errno.EREMOTEIO, {}, "no fault explains it"),
         (known(OLD), errno.EIO, {}, "no fault explains it"),
         (known(OLD), errno.ENOENT, {}, "no fault explains it"),
         (known(OLD, NEW), errno.EIO, {}, "no fault explains it"),
-        (known(OLD, NEW), errno.ESTALE, {"log": ""}, ""),
+        (known(OLD, NEW), errno.ESTALE, {"told": False}, ""),
         (known(OLD, NEW), errno.ENOENT, {}, "no fault explains it"),
         (known(OLD, NEW), errno.ENOENT, {"path": "b.txt"}, ""),
         (known(OLD, NEW), errno.ENOENT, {"path": ""}, "no fault explains it"),
