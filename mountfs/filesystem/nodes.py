@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import stat
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -23,6 +24,8 @@ FILE_MODE = MODES[Kind.FILE]
 EXECUTABLE = 0o111
 SIGNALS = re.compile(rb"\nSigPnd:\t(\w+)\nShdPnd:\t(\w+)\nSigBlk:\t(\w+)\nSigIgn:\t(\w+)\n")
 """Four lines of /proc/PID/status, proc(5): half the time of going through all of its lines."""
+NO_SIGNALS = (0, 0, 0, 0)
+KILLED = 1 << (signal.SIGKILL - 1)
 STATUS_SIZE = 16384  # it has 2 KiB and a line each of groups and CPUs, which a large machine makes long
 
 
@@ -33,8 +36,18 @@ class Caller(NamedTuple):
 
     def interrupted(self) -> bool:
         """Whether an unblocked, not ignored signal is pending, which the kernel could not deliver (design.md §2)."""
+        own, shared, blocked, ignored = self._signals()
+        return bool((own | shared) & ~blocked & ~ignored)
+
+    def dying(self) -> bool:
+        """Whether a signal that ends it is pending, and with it, as the kernel has it, SIGKILL."""
+        own, shared, _, _ = self._signals()
+        return bool((own | shared) & KILLED)
+
+    def _signals(self) -> tuple[int, ...]:
+        """Pending for the thread, pending for the process, blocked, ignored; nothing where that cannot be known."""
         if self.pid <= 0:
-            return False
+            return NO_SIGNALS
         try:
             status = os.open(f"/proc/{self.pid}/status", os.O_RDONLY | os.O_CLOEXEC)
             try:
@@ -42,11 +55,8 @@ class Caller(NamedTuple):
             finally:
                 os.close(status)
         except OSError:
-            return False
-        if found is None:
-            return False
-        own, shared, blocked, ignored = (int(mask, 16) for mask in found.groups())
-        return bool((own | shared) & ~blocked & ~ignored)
+            return NO_SIGNALS
+        return NO_SIGNALS if found is None else tuple(int(mask, 16) for mask in found.groups())
 
     def program(self) -> str:
         """The name of the process, as in /proc/PID/comm; empty where it cannot be known."""

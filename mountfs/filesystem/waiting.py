@@ -1,9 +1,13 @@
 """Waiting, in one place: under a deadline, ended by a caller's signal, and counted.
 
 The kernel cannot deliver a signal to a program stuck in lookup, open or opendir before we reply; so while such a
-request waits, its caller's pending signals are looked at. READs are background requests, a few at a time for the
-whole mount: where that number is small and one provider holds most of it without news, its oldest read is given up,
-so that others' page cache can be filled (design.md §2). What failed or was slow is remembered for ``why``.
+request waits, its caller's pending signals are looked at. Nor can a program be killed in a READ that it waits for
+itself (O_DIRECT, or the second attempt at a page): so a READ whose opener is dying is answered. It must be dying: an
+error for a signal that is handled would be one to read(2), and SIGBUS to mmap(2).
+
+READs are background requests, a few at a time for the whole mount: where that number is small and one provider holds
+most of it without news, its oldest read is given up, so that others' page cache can be filled (design.md §2). What
+failed or was slow is remembered for ``why``.
 
 Concurrency: trio task thread.
 """
@@ -71,20 +75,23 @@ class Event:
 
 
 @dataclass(eq=False, slots=True)
-class _PendingRead:
-    provider: str
-    scope: trio.CancelScope
-    since: float
-    request: Request
-
-
-@dataclass(eq=False, slots=True)
 class _Wait:
     caller: Caller
     scope: trio.CancelScope
     since: float
     request: Request
     signalled: bool = False
+
+    def told_to_stop(self) -> bool:
+        return self.caller.interrupted()
+
+
+@dataclass(eq=False, slots=True)
+class _PendingRead(_Wait):
+    provider: str = ""
+
+    def told_to_stop(self) -> bool:
+        return self.caller.dying()
 
 
 class Waiting:
@@ -97,7 +104,8 @@ class Waiting:
         self._wall = wall
         self._events: deque[Event] = deque(maxlen=EVENTS)
         self._waiting_in: Counter[Inode] = Counter()
-        self._waits: dict[_Wait, Inode] = {}
+        self._waits: dict[_Wait, None] = {}
+        """Reads too; those first that were not looked at for the longest time."""
         self._reads: list[_PendingRead] = []
         self._numbers = itertools.count(1)
 
@@ -138,7 +146,7 @@ class Waiting:
     ) -> T:
         label, began = request.label, trio.current_time()
         wait = _Wait(caller, trio.CancelScope(deadline=began + seconds + GRACE), began, request)
-        self._waits[wait] = where
+        self._waits[wait] = None
         self._waiting_in[where] += 1
         error: MountfsError | None = None
         try:
@@ -166,7 +174,7 @@ class Waiting:
         while True:
             await trio.sleep(max(SIGNAL_POLL * LOOKS / max(len(self._waits), LOOKS), LEAST_PAUSE))
             for wait in list(itertools.islice(self._waits, LOOKS)):
-                if wait.caller.interrupted():
+                if wait.told_to_stop():
                     wait.signalled = True
                     wait.scope.cancel()
                 self._waits[wait] = self._waits.pop(wait)  # to the end
@@ -199,8 +207,10 @@ class Waiting:
     async def _read(self, request: Request, opened: OpenFile, offset: int, size: int) -> bytes | memoryview:
         began = trio.current_time()
         scope = trio.CancelScope(deadline=began + self._deadline + GRACE)
-        pending = _PendingRead(opened.session.around.provider.name, scope, began, request)
+        provider = opened.session.around.provider.name
+        pending = _PendingRead(opened.caller, scope, began, request, provider=provider)
         self._reads.append(pending)
+        self._waits[pending] = None
         failure: MountfsError | None = None
         try:
             with pending.scope:
@@ -210,8 +220,11 @@ class Waiting:
             raise
         finally:
             self._reads.remove(pending)
+            del self._waits[pending]
             if not scope.cancelled_caught:
                 self._note(opened.label, request.pid, began, failure)
+        if pending.signalled:
+            raise Interrupted(f"{opened.label}: its reader is dying")
         error = DeadlineExceeded(
             f"{opened.label}: bytes {offset}-{offset + size} did not come within {trio.current_time() - began:.0f} s",
             advice="the service is slow or stuck: 'mountfs why' tells; network.deadline is the bound",
@@ -253,7 +266,6 @@ class Waiting:
         """Every request that waits now, the oldest first; as JSON values."""
         now = trio.current_time()
         waiting = [(each.since, each.request) for each in self._waits]
-        waiting += [(each.since, each.request) for each in self._reads]
         return [
             {"request": request.number, "pid": request.pid, "path": request.label, "seconds": round(now - since, 3)}
             for since, request in sorted(waiting)

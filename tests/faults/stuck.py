@@ -5,8 +5,8 @@ from __future__ import annotations
 import platform
 from pathlib import Path
 
-READS = {"x86_64": {0, 17, 40, 326}, "aarch64": {63, 67, 71, 285}}
-"""read, pread64, sendfile, copy_file_range."""
+READS = {"x86_64": {0, 17, 40, 326, 327}, "aarch64": {63, 67, 71, 285, 286}}
+"""read, pread64, sendfile, copy_file_range, preadv2."""
 OPENS = {"x86_64": {2, 257}, "aarch64": {56}}
 """open, openat: of a directory too."""
 STATS = {"x86_64": {4, 6, 262, 332}, "aarch64": {79, 291}}

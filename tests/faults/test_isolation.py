@@ -11,6 +11,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -145,6 +146,30 @@ def test_reader_can_be_ended(world: World, mount: MOUNT, number: signal.Signals)
         until(lambda: world.fakes.store.bytes_sent() >= 300_000)
         reader.send_signal(number)
         assert reader.wait(2) == -number
+
+
+DIRECT = """
+import mmap, os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+file, page = os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECT), mmap.mmap(-1, 1 << 20)
+at = 0
+while count := os.preadv(file, [page], at):
+    at += count
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_reader_that_waits_itself_can_be_ended(world: World, mount: MOUNT, number: signal.Signals) -> None:
+    """One past the page cache, which the kernel does not let go before its READ is answered, ends soon too."""
+    world.set("network", deadline="60s", read_timeout="60s")
+    world.session("kaizen", zip_of({"big.bin": NOISE}, stored=True))
+    place = mount().place / "kaizen" / "s_1"
+    sh("ls", place)
+    world.fakes.store.inject(steps.Stall(300_000), times=None)
+    with blocked([sys.executable, "-c", DIRECT, place / "big.bin"]) as (reader,):
+        until(lambda: world.fakes.store.bytes_sent() >= 300_000 and in_read(reader.pid))
+        reader.send_signal(number)
+        assert reader.wait(5) == -number
 
 
 @pytest.mark.parametrize("way", ["SIGTERM", "umount"])
