@@ -85,6 +85,12 @@ class _Wait:
     def told_to_stop(self) -> bool:
         return self.caller.interrupted()
 
+    def look(self) -> None:
+        """Ends it if its caller was told to stop."""
+        if self.told_to_stop():
+            self.signalled = True
+            self.scope.cancel()
+
 
 @dataclass(eq=False, slots=True)
 class _PendingRead(_Wait):
@@ -174,17 +180,14 @@ class Waiting:
         while True:
             await trio.sleep(max(SIGNAL_POLL * LOOKS / max(len(self._waits), LOOKS), LEAST_PAUSE))
             for wait in list(itertools.islice(self._waits, LOOKS)):
-                if wait.told_to_stop():
-                    wait.signalled = True
-                    wait.scope.cancel()
+                wait.look()
                 self._waits[wait] = self._waits.pop(wait)  # to the end
 
     def look_at(self, pid: int) -> None:
         """The kernel says that this caller has a signal pending: its waits are looked at now."""
-        for wait in list(self._waits):
-            if wait.caller.pid == pid and wait.caller.interrupted():
-                wait.signalled = True
-                wait.scope.cancel()
+        for wait in self._waits:
+            if wait.caller.pid == pid:
+                wait.look()
 
     @staticmethod
     def _given_up(label: str, seconds: float, so_far: str, *, signalled: bool) -> MountfsError:

@@ -68,8 +68,8 @@ class Express:
         self._into = (self._buffer,)
         self._began = 0.0
         self._offered = 0
-        self._passed: dict[int, tuple[int, int]] = {}
-        """Of requests libfuse has: unique -> (opcode, pid)."""
+        self._waiting: dict[int, tuple[int, int]] = {}
+        """Of requests that wait, libfuse's and our own: unique -> (opcode, pid)."""
         handlers: dict[int, tuple[str, Callable[[int, int, int, int], bytes | None]]] = {
             wire.LOOKUP: ("lookup", self._lookup),
             wire.FORGET: ("forget", self._forget),
@@ -170,7 +170,7 @@ class Express:
 
     def _for_libfuse(self, length: int, opcode: int, unique: int, pid: int) -> bytes:
         message = bytes(memoryview(self._buffer)[:length])
-        self._passed[unique] = opcode, pid
+        self._waiting[unique] = opcode, pid
         if opcode == wire.INIT:
             self._offered = wire.INIT_IN.unpack_from(message, wire.HEADER)[3]
             return wire.handshake_for_libfuse(message)
@@ -190,14 +190,14 @@ class Express:
             with contextlib.suppress(BlockingIOError):
                 while reply := os.read(self._relay.libfuse, wire.READ_BUFFER):
                     _, _, unique = wire.REPLY.unpack_from(reply)
-                    opcode, _ = self._passed.pop(unique, (0, 0))
+                    opcode, _ = self._waiting.pop(unique, (0, 0))
                     if opcode == wire.INIT:
                         reply = wire.handshake_for_kernel(reply, self._offered, MAX_BACKGROUND)
                     self._reply(opcode, reply)
 
     def _interrupt(self, unique: int, nodeid: int, pid: int, length: int) -> bytes:  # noqa: ARG002
         (target,) = wire.INTERRUPT_IN.unpack_from(self._buffer, wire.HEADER)
-        if (passed := self._passed.get(target)) is not None:
+        if (passed := self._waiting.get(target)) is not None:
             self._fs.waiting.look_at(passed[1])
         return DONE
 
@@ -301,6 +301,7 @@ class Express:
         handle, offset, size = wire.READ_IN.unpack_from(self._buffer, wire.HEADER)
         data = self._fs.read_at_hand(handle, offset, size)
         if data is None:
+            self._waiting[unique] = wire.READ, pid
             self._nursery.start_soon(self._read_later, unique, handle, offset, size, self._began)
         else:
             self._reply_data(unique, data)
@@ -321,6 +322,8 @@ class Express:
             self._reply(wire.READ, wire.failed(unique, number))
         else:
             self._reply_data(unique, data)
+        finally:
+            self._waiting.pop(unique, None)
         self._counts["read"].add(perf_counter() - began, number)
 
     def _reply_data(self, unique: int, data: bytes | memoryview) -> None:
