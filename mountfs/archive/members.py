@@ -15,25 +15,24 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, MutableMapping
 
 import trio
 
 from mountfs.archive import window
+from mountfs.archive.checks import Checks
 from mountfs.archive.pump import STEP, InflatePump, tell_trailing
 from mountfs.archive.readers import Deferred, Stored
 from mountfs.archive.transfers import Archive
 from mountfs.caches import Flights
 from mountfs.content import SMALL, FileReader, InMemory, Progressive, Reader, Ring, Shared, open_sink
-from mountfs.errors import ArchiveError, CacheError, MemberDamaged, MountfsError
+from mountfs.errors import ArchiveError, MemberDamaged, MountfsError
 from mountfs.model import Kind, Member, Span
 from mountfs.store import Snapshot as Kept
 from mountfs.zipformat import (
     Directory,
     ZipLimits,
-    crc32,
     data_start,
     ensure_readable,
     header_length,
@@ -48,10 +47,6 @@ STORED = 0  # APPNOTE 4.4.5
 READY = 64  # inflaters kept where they stopped (about 50 KiB each), so that a later reader goes on from there
 INLINE = 64 << 10  # inflating this much takes 100 us, a hop to a thread and back 60-100 us
 READY_RINGS = 4  # of those that go through memory, 9 MiB each
-CHECK_STEP = 1 << 20
-READ_BEHIND = 2 << 20  # the kernel reads 1 MiB ahead in several requests at once, and the last may come first
-CHECKED = "checked"  # the snapshot's fact: indices of large stored members that passed
-MOST_CHECKED = 10_000
 
 
 class ZipContent:
@@ -84,7 +79,7 @@ class ZipContent:
         self._failed = failed
         self._data_spans: dict[int, Span] = {}
         self._progressive: OrderedDict[int, Progressive] = OrderedDict()
-        self._checked: set[int] = set(archive.kept.facts.get(CHECKED, ())) if archive.kept.trusted else set()
+        self.checks = Checks(archive, self._flights, self._bury)
         self._told: set[int] = set()
         self._sound = bytearray(len(directory))
         """1 for a small member that passed its check in this process."""
@@ -229,7 +224,7 @@ class ZipContent:
         if self.archive.came_whole or self.dead.pop(index, None) is None:
             return
         self.salts[index] = self.salts.get(index, 0) + 1
-        self._checked.discard(index)
+        self.checks.forget(index)
         self._sound[index] = 0
         if (progressive := self._progressive.pop(index, None)) is not None:
             progressive.close()
@@ -319,7 +314,7 @@ class ZipContent:
             return FileReader(file, disk=disk, closed=archive.let_go, again=again)
         data = await self._data_span(index, member)
         if member.method == STORED:
-            if index not in self._checked:
+            if not self.checks.begun(index):
                 tell_trailing(self.archive.label, member, member.compressed_size - member.size)
             await self._believe_stored(index, member, data)
             stored = Stored(self, index, member, data)
@@ -357,7 +352,7 @@ class ZipContent:
             start=self._nursery.start_soon,
             disk=self.archive.workers.disk,
             failed=lambda error: self._pump_failed(index, error),
-            finished=lambda: self._checked.add(index),
+            finished=lambda: self.checks.passed(index),
             label=f"{self.archive.label}/{printable(member.path)}",
         )
 
@@ -386,56 +381,9 @@ class ZipContent:
         if self.archive.missing(data):
             await self.archive.on_disk(kept.forget, data)
         else:
-            self._checked.add(index)
-            await self._check(index, member, data)
+            await self.checks.now(index, member, data)
             self.raise_dead(index)
         await self.archive.on_disk(kept.mark_verified, index)
-
-    # -- checking stored members -----------------------------------------------------------------------------------
-
-    def check_when_whole(self, index: int, member: Member, data: Span) -> bool:
-        """Starts the CRC check of a large stored member once, when all its bytes are here; answers whether they are."""
-        if index in self._checked or index in self.dead:
-            return True
-        if self.archive.missing(data):
-            return False
-        self._checked.add(index)
-        self._flights.launch(("check", index), lambda: self._check(index, member, data))
-        return True
-
-    def settled(self, index: int) -> bool:
-        """Whether a large stored member was checked, and the check is over."""
-        return index in self._checked and ("check", index) not in self._flights
-
-    async def settle(self, index: int, member: Member, data: Span) -> None:
-        """Returns when a large stored member was checked, if its bytes are here or on their way but for READ_BEHIND; at
-        once where more was never asked for. Raises MemberDamaged."""
-        if sum(hole.size for hole in self.archive.uncovered(data)) <= READ_BEHIND:
-            await self.archive.ensure(data)
-            self.check_when_whole(index, member, data)
-            if ("check", index) in self._flights:
-                await self._flights.join(("check", index), lambda: self._check(index, member, data), linger=math.inf)
-        self.raise_dead(index)
-
-    async def _check(self, index: int, member: Member, data: Span) -> None:
-        crc = 0
-        with self.archive.interested():
-            for at in range(data.start, data.stop, CHECK_STEP):
-                piece = await self.archive.read(Span(at, min(at + CHECK_STEP, data.stop)))
-                crc = await self.archive.workers.cpu(crc32, piece, crc) if len(piece) > INLINE else crc32(piece, crc)
-        if crc != member.crc:
-            says = f"CRC-32 is {crc:08x}, the directory says {member.crc:08x}"
-            self._bury(index, MemberDamaged(f"{printable(member.path)}: {says}"))
-        else:
-            await self._note_checked(index)
-
-    async def _note_checked(self, index: int) -> None:
-        """Keeps it over restarts that a large stored member passed: checking 1 GiB again costs a second."""
-        kept = self.archive.kept
-        known = {*kept.facts.get(CHECKED, ()), index}
-        if len(known) <= MOST_CHECKED:
-            with contextlib.suppress(CacheError):
-                await self.archive.on_disk(kept.save_facts, {**kept.facts, CHECKED: sorted(known)})
 
     def close(self) -> None:
         """The snapshot is let go: inflaters and unfinished spools are dropped."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from mountfs.archive import window
+from mountfs.archive.checks import Checks
 from mountfs.archive.transfers import Archive
 from mountfs.content import Reader
 from mountfs.model import Member, Span
@@ -20,11 +21,9 @@ class Members(Protocol):
     """What a reader needs of the members it belongs to."""
 
     archive: Archive
+    checks: Checks
 
     def raise_dead(self, index: int) -> None: ...
-    def check_when_whole(self, index: int, member: Member, data: Span) -> bool: ...
-    def settled(self, index: int) -> bool: ...
-    async def settle(self, index: int, member: Member, data: Span) -> None: ...
     def peek_small(self, index: int) -> bytes | None: ...
     async def small(self, index: int) -> bytes: ...
 
@@ -62,19 +61,20 @@ class Stored(Reader):
         self.size = member.size
         self._content = content
         self._archive = content.archive
+        self._checks = content.checks
         self._index = index
         self._member = member
         self._data = data
         self._stream = window.Stream()
         self._archive.retain()
-        self._whole = content.check_when_whole(index, member, data)
+        self._whole = self._checks.when_whole(index, member, data)
 
     def _span(self, offset: int, size: int) -> Span:
         return Span(self._data.start + offset, self._data.start + offset + size)
 
     def peek(self, offset: int, size: int) -> bytes | memoryview | None:
         self._content.raise_dead(self._index)
-        if offset + size >= self.size and not self._content.settled(self._index):
+        if offset + size >= self.size and not self._checks.settled(self._index):
             return None
         need = self._span(offset, size)
         data = self._archive.peek(need)
@@ -87,9 +87,10 @@ class Stored(Reader):
         need = self._span(offset, size)
         ahead, parallel = self._ahead(need)
         await self._archive.ensure(need, ahead=ahead, parallel=parallel)
-        self._whole = self._content.check_when_whole(self._index, self._member, self._data)
-        if offset + size >= self.size and not self._content.settled(self._index):
-            await self._content.settle(self._index, self._member, self._data)
+        self._whole = self._checks.when_whole(self._index, self._member, self._data)
+        if offset + size >= self.size and not self._checks.settled(self._index):
+            await self._checks.settle(self._index, self._member, self._data)
+            self._content.raise_dead(self._index)
         return await self._archive.read(need)
 
     def _ahead(self, need: Span) -> tuple[int, int]:
@@ -101,7 +102,7 @@ class Stored(Reader):
         ahead, parallel = self._ahead(need)
         if ahead:
             self._archive.run_ahead(need, ahead, parallel)
-        self._whole = self._content.check_when_whole(self._index, self._member, self._data)
+        self._whole = self._checks.when_whole(self._index, self._member, self._data)
 
     def release(self) -> None:
         self._archive.let_go()

@@ -1,0 +1,104 @@
+"""The CRC-32 of large stored members, which are read straight from the archive's local file.
+
+Theory: nobody inflates them, so nobody sees all of their bytes go by. A member is checked once, in the background, as
+soon as all its bytes are here, whoever fetched them; and its last block is held back (``settle``) until that is done,
+so that a program that reads it from the first byte to the last learns of damage before it thinks it has all. Who jumps
+to the end of a member of which most was never fetched gets it on the word of range, length and ETag: to check it would
+mean to fetch it.
+
+A check that could not be made (the cache lost the bytes meanwhile) counts for nothing and is made again.
+
+Concurrency: state changes on the trio task thread; CRC and disk reads through ``Workers``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable
+
+from mountfs.archive.transfers import Archive
+from mountfs.caches import Flights
+from mountfs.errors import CacheError, MemberDamaged
+from mountfs.model import Member, Span
+from mountfs.zipformat import crc32, printable
+
+CHECK_STEP = 1 << 20
+READ_BEHIND = 2 << 20  # the kernel reads 1 MiB ahead in several requests at once, and the last may come first
+CHECKED = "checked"  # the snapshot's fact: indices of large stored members that passed
+MOST_CHECKED = 10_000
+
+
+class Checks:
+    """``flights``: the members' own. ``bury``: told of each that failed (index, error)."""
+
+    def __init__(self, archive: Archive, flights: Flights, bury: Callable[[int, MemberDamaged], object]) -> None:
+        self._archive = archive
+        self._flights = flights
+        self._bury = bury
+        self._begun: set[int] = set(archive.kept.facts.get(CHECKED, ())) if archive.kept.trusted else set()
+
+    def begun(self, index: int) -> bool:
+        """Whether a member was checked, or is being."""
+        return index in self._begun
+
+    def passed(self, index: int) -> None:
+        """Somebody else has checked it."""
+        self._begun.add(index)
+
+    def forget(self, index: int) -> None:
+        """Its bytes are to be fetched again."""
+        self._begun.discard(index)
+
+    def settled(self, index: int) -> bool:
+        """Whether a member was checked, and the check is over."""
+        return index in self._begun and ("check", index) not in self._flights
+
+    def when_whole(self, index: int, member: Member, data: Span) -> bool:
+        """Starts the check of a member once, when all its bytes are here; answers whether they are."""
+        if index in self._begun:
+            return True
+        if self._archive.missing(data):
+            return False
+        self._begun.add(index)
+        self._flights.launch(("check", index), lambda: self._check(index, member, data))
+        return True
+
+    async def settle(self, index: int, member: Member, data: Span) -> None:
+        """Returns when a member was checked, if its bytes are here or on their way but for READ_BEHIND; at once where
+        more was never asked for. Raises what fetching and reading them raises."""
+        if sum(hole.size for hole in self._archive.uncovered(data)) > READ_BEHIND:
+            return
+        await self._archive.ensure(data)
+        self.when_whole(index, member, data)
+        if ("check", index) in self._flights:
+            await self._flights.join(("check", index), lambda: self._check(index, member, data), linger=math.inf)
+
+    async def now(self, index: int, member: Member, data: Span) -> None:
+        """Checks a member whose bytes are here."""
+        self._begun.add(index)
+        await self._check(index, member, data)
+
+    async def _check(self, index: int, member: Member, data: Span) -> None:
+        archive, crc = self._archive, 0
+        try:
+            with archive.interested():
+                for at in range(data.start, data.stop, CHECK_STEP):
+                    piece = await archive.read(Span(at, min(at + CHECK_STEP, data.stop)))
+                    crc = await archive.workers.cpu(crc32, piece, crc)
+        except BaseException:
+            self._begun.discard(index)
+            raise
+        if crc != member.crc:
+            says = f"CRC-32 is {crc:08x}, the directory says {member.crc:08x}"
+            self._bury(index, MemberDamaged(f"{printable(member.path)}: {says}"))
+        else:
+            await self._note(index)
+
+    async def _note(self, index: int) -> None:
+        """Keeps it over restarts that a large stored member passed: checking 1 GiB again costs a second."""
+        kept = self._archive.kept
+        known = {*kept.facts.get(CHECKED, ()), index}
+        if len(known) <= MOST_CHECKED:
+            with contextlib.suppress(CacheError):
+                await self._archive.on_disk(kept.save_facts, {**kept.facts, CHECKED: sorted(known)})
