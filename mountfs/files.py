@@ -32,7 +32,7 @@ from mountfs.model import Kind, Member, Remarks, RemoteFile, Span, Validator
 from mountfs.providers import FileSource
 from mountfs.store import Snapshot as Kept
 from mountfs.transport import Body
-from mountfs.tree import MemberTable
+from mountfs.tree import MemberList, MemberTable
 from mountfs.workers import Workers
 from mountfs.zipformat import safe_path
 
@@ -183,6 +183,9 @@ class FilesContent:
 
     lost = False
     """A file is asked for by its id, whatever list it stood in."""
+
+    def share_members(self, members: MemberList) -> None:
+        """Nothing to share: the table stays for its ids, and a list of files is short."""
 
     def ask_again(self) -> None:
         """What failed may be asked for again."""

@@ -30,6 +30,7 @@ from mountfs.content import SMALL, FileReader, InMemory, Progressive, Reader, Ri
 from mountfs.errors import ArchiveError, MemberDamaged, MountfsError
 from mountfs.model import Kind, Member, Span
 from mountfs.store import Snapshot as Kept
+from mountfs.tree import MemberList
 from mountfs.zipformat import (
     Directory,
     ZipLimits,
@@ -230,6 +231,11 @@ class ZipContent:
             progressive.close()
         self._data_spans.pop(index, None)
         self.archive.kept.forget(self.members.span(index))
+
+    def share_members(self, members: MemberList) -> None:
+        """``members``: an earlier opening's, of the same version."""
+        if isinstance(members, Directory):
+            self.members = members
 
     @property
     def lost(self) -> bool:

@@ -17,6 +17,8 @@ Concurrency: trio task thread; every change of state is free of awaits.
 from __future__ import annotations
 
 import logging
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 import trio
@@ -32,6 +34,7 @@ from mountfs.session.snapshot import Snapshot
 from mountfs.session.surroundings import Surroundings
 from mountfs.store import Address
 from mountfs.transport import NotModified
+from mountfs.tree import Namespace
 from mountfs.tree.inodes import Numbering
 
 log = logging.getLogger(__name__)
@@ -70,6 +73,7 @@ class Session:
         self._checked_at = 0.0
         self._used_at = 0.0
         self._visitors = 0
+        self._rested: tuple[str, Callable[[], Namespace | None]] = ("", lambda: None)
         self._mtime_seen = around.shop.wall()
 
     # -- facts ---------------------------------------------------------------------------------------------------
@@ -101,6 +105,7 @@ class Session:
         if self._open_directories or self._visitors or ("open", self.id) in flights or ("refresh", self.id) in flights:
             return False
         self.current = None
+        self._rested = snapshot.name, weakref.ref(snapshot.namespace)
         snapshot.close()
         return True
 
@@ -322,6 +327,9 @@ class Session:
         """``new`` is current from now on; the old one lives on for those who have it open."""
         if odd := new.oddities():
             log.warning("%s: odd members of its archive: %s", self.label, odd)
+        name, tree = self._rested
+        if name == new.name and (earlier := tree()) is not None:
+            new.share_tree(earlier)
         old, self.current = self.current, new
         self._used_at = trio.current_time()
         self.cached = True

@@ -53,6 +53,7 @@ class Content(Protocol):
     @property
     def lost(self) -> bool: ...
     def ask_again(self) -> None: ...
+    def share_members(self, members: MemberList) -> None: ...
     def close(self) -> None: ...
 
 
@@ -86,6 +87,13 @@ class Snapshot:
     handles: int = 0
     superseded: bool = False
     closed: bool = False
+
+    def share_tree(self, earlier: Namespace) -> None:
+        """Takes over the tree of an earlier opening of the same version, which inodes the kernel knows keep in memory:
+        else each time a session rests and is visited again there would be one more."""
+        if len(earlier.members) == len(self.members):
+            self.members, self.namespace = earlier.members, earlier
+            self.content.share_members(earlier.members)
 
     def same_members(self, other: Snapshot) -> bool:
         """Whether both have the same names with the same sizes and CRCs. Takes 3 us a member: for a worker thread."""

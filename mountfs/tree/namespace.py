@@ -51,8 +51,8 @@ class Listing:
 
 
 class Namespace:
-    """The tree. ``files`` and ``directories``: how many are shown (the root counts). ``remarks``: what was odd in the
-    members, and what was done about it here."""
+    """The tree of ``members``. ``files`` and ``directories``: how many are shown (the root counts). ``remarks``: what was
+    odd in the members, and what was done about it here."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Namespace:
         if max_directories is None:
             max_directories = max(MAX_DIRECTORIES, len(members))
         built = Builder(members, shape, root_mtime_ns=root_mtime_ns, max_directories=max_directories)
-        self._members = members
+        self.members = members
         self._listings: MutableMapping[int, Listing] = (
             LRUCache(KEPT_NAMES, getsizeof=_cost) if listings is None else listings
         )
@@ -134,7 +134,7 @@ class Namespace:
             return self._names[-node - 1]
         if node in self._renamed:
             return self._renamed[node]
-        path = self._members.path(node)
+        path = self.members.path(node)
         return path[path.rfind(b"/") + 1 :]
 
     def parent(self, node: int) -> int:
@@ -153,9 +153,9 @@ class Namespace:
 
     def links(self, directory: int) -> Sequence[int]:
         """The members in a directory that are symbolic links (as far as the member list can know)."""
-        if not self._members.any_links:
+        if not self.members.any_links:
             return ()
-        kind = self._members.kind
+        kind = self.members.kind
         return [node for node in self.listing(directory).nodes if node >= 0 and kind(node) is Kind.SYMLINK]
 
 

@@ -114,3 +114,26 @@ def test_a_new_version_while_a_file_is_being_opened(world: World) -> None:
         assert old.closed
 
     world.run(main)
+
+
+def test_a_rested_session_keeps_one_tree(world: World) -> None:
+    """Inodes the kernel knows keep the tree of a session that rested; whoever opens it again gets that very tree, and
+    everything reads as before."""
+    world.session("kaizen", zip_of({"a.txt": b"alpha", "dir/b.txt": b"beta"}))
+
+    async def main(drive: Drive) -> None:
+        assert await drive.cat("kaizen/s_1/dir/b.txt") == b"beta"
+        [session] = drive.fs.providers[0].seen()
+        first = session.current
+        assert first is not None
+        for _ in range(3):
+            drive.later(1)
+            assert session.rest(0.5)
+            assert session.current is None
+            assert await drive.cat("kaizen/s_1/dir/b.txt") == b"beta"
+            assert session.current is not None
+            assert session.current is not first
+            assert session.current.namespace is first.namespace
+            assert session.current.members is first.members
+
+    world.run(main)
