@@ -51,8 +51,8 @@ class Listing:
 
 
 class Namespace:
-    """The tree of ``members``. ``files`` and ``directories``: how many are shown (the root counts). ``remarks``: what was
-    odd in the members, and what was done about it here."""
+    """The tree of ``members``. ``files`` and ``directories``: how many are shown (the root counts). ``remarks``: what
+    was odd in the members, and what was done about it here."""
 
     def __init__(
         self,
