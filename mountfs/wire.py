@@ -1,19 +1,15 @@
 """The kernel's side of FUSE in bytes: what a request looks like, and how a reply is packed.
 
-Source: ``include/uapi/linux/fuse.h``, protocol 7.31 and later; everything is in the machine's own byte order, which
-is little-endian on every machine this runs on (``NATIVE`` says so). Only what ``fuse.express`` answers itself is here:
-the rest of the protocol is libfuse's.
+Source: ``include/uapi/linux/fuse.h``, protocol 7.31 and later, in the machine's own byte order. Only what
+``fuse.express`` answers itself is here: the rest of the protocol is libfuse's.
 
 Concurrency: pure.
 """
 
 from __future__ import annotations
 
-import sys
 from struct import Struct
 from typing import Final
-
-NATIVE = sys.byteorder == "little"
 
 LOOKUP: Final = 1
 FORGET: Final = 2
@@ -32,49 +28,49 @@ OPCODES: Final = 64
 """One more than the largest opcode there may be (53 in protocol 7.44)."""
 
 HEADER: Final = 40
-REQUEST = Struct("<IIQQIIII")
+REQUEST = Struct("=IIQQIIII")
 """fuse_in_header: length, opcode, unique, nodeid, uid, gid, pid, and two lengths we do not need."""
-REPLY = Struct("<IiQ")
+REPLY = Struct("=IiQ")
 """fuse_out_header: length, error (a negative errno), unique."""
 
-FORGET_IN = Struct("<Q")
-BATCH_IN = Struct("<II")
-FORGET_ONE = Struct("<QQ")
-OPEN_IN = Struct("<II")
-READ_IN = Struct("<QQI")
+FORGET_IN = Struct("=Q")
+BATCH_IN = Struct("=II")
+FORGET_ONE = Struct("=QQ")
+OPEN_IN = Struct("=II")
+READ_IN = Struct("=QQI")
 """fuse_read_in, as far as it matters; READDIRPLUS has the same."""
-HANDLE_IN = Struct("<Q")
+HANDLE_IN = Struct("=Q")
 """What RELEASE and RELEASEDIR start with."""
-INTERRUPT_IN = Struct("<Q")
+INTERRUPT_IN = Struct("=Q")
 
-OPENED = Struct("<IiQQII")
+OPENED = Struct("=IiQQII")
 """A reply with fuse_open_out: handle, flags, and a backing id we do not use."""
 KEEP_CACHE: Final = 1 << 1
-ENTRY = Struct("<QQQQIIQQQQQQIIIIIIIIII")
+ENTRY = Struct("=QQQQIIQQQqqqIIIIIIIIII")
 """fuse_entry_out: inode, generation, how long name and attributes are believed (s, s, ns, ns), and the attributes."""
-ATTRIBUTES = Struct("<QIIQQQQQQIIIIIIIIII")
+ATTRIBUTES = Struct("=QIIQQQqqqIIIIIIIIII")
 """fuse_attr_out: how long they are believed (s, ns), padding, and the attributes."""
-FOUND = Struct("<IiQ" + ENTRY.format[1:])
+FOUND = Struct("=IiQ" + ENTRY.format[1:])
 """A reply to LOOKUP."""
-KNOWN = Struct("<IiQ" + ATTRIBUTES.format[1:])
+KNOWN = Struct("=IiQ" + ATTRIBUTES.format[1:])
 """A reply to GETATTR."""
-DIRENT_PLUS = Struct("<QQQQIIQQQQQQIIIIIIIIIIQQII")
+DIRENT_PLUS = Struct("=QQQQIIQQQqqqIIIIIIIIIIQQII")
 """fuse_direntplus: an ENTRY, then inode, cookie, length of the name, type; the name follows, padded to 8 bytes."""
-NOTIFY_ENTRY = Struct("<IiQQII")
+NOTIFY_ENTRY = Struct("=IiQQII")
 """A notification with fuse_notify_inval_entry_out: parent, length of the name, flags; the name and a NUL follow."""
 INVALIDATE_ENTRY: Final = 3
 
-INIT_IN = Struct("<IIII")
+INIT_IN = Struct("=IIII")
 """fuse_init_in: major, minor, read-ahead, flags."""
-INIT_OUT = Struct("<IIIIHH")
-"""fuse_init_out: major, minor, read-ahead, flags, max_background, congestion_threshold."""
-SPLICING: Final = 0b111 << 7
-"""FUSE_SPLICE_WRITE, _MOVE and _READ."""
+INIT_OUT = Struct("=IIIIHHI")
+"""fuse_init_out: major, minor, read-ahead, flags, max_background, congestion_threshold, max_write."""
 PARALLEL_DIROPS: Final = 1 << 18
 CACHE_SYMLINKS: Final = 1 << 23
 
-READ_BUFFER = (1 << 20) + (64 << 10)
-"""The kernel refuses a read that has not room for the largest WRITE there might be: 1 MiB and its headers."""
+MAX_WRITE: Final = 128 << 10
+"""There are no WRITEs; but the kernel refuses a read of the device that has no room for the largest there might be."""
+READ_BUFFER: Final = 2 * MAX_WRITE
+"""SETXATTR is the largest request there is: 64 KiB and a name."""
 PADDING = tuple(bytes(-length % 8) for length in range(8))
 """By the length of a name modulo 8, the NULs that follow it."""
 
@@ -106,22 +102,16 @@ def name_gone(parent: int, name: bytes) -> bytes:
     return NOTIFY_ENTRY.pack(length, INVALIDATE_ENTRY, 0, parent, len(name), 0) + name + b"\0"
 
 
-def handshake_for_libfuse(message: bytes) -> bytes:
-    """INIT as the kernel sent it, without the offers libfuse could only use on the device itself."""
-    changed = bytearray(message)
-    major, minor, ahead, flags = INIT_IN.unpack_from(changed, HEADER)
-    INIT_IN.pack_into(changed, HEADER, major, minor, ahead, flags & ~SPLICING)
-    return bytes(changed)
-
-
 def handshake_for_kernel(message: bytes, offered: int, background: int) -> bytes:
     """libfuse's answer to INIT, with what it cannot be told to ask for: lookups in one directory side by side, targets
-    of links kept, and ``background`` requests at a time (the kernel takes less where it must). ``offered``: the flags
-    of the kernel."""
+    of links kept, and ``background`` requests at a time (the kernel takes less where it must); and no more to write at
+    once than READ_BUFFER has room for (libfuse says 256 pages, 16 MiB on some machines). ``offered``: the flags of the
+    kernel."""
     if len(message) < REPLY.size + INIT_OUT.size:
         return message  # refused, or a version of old
     changed = bytearray(message)
-    major, minor, ahead, flags, _, _ = INIT_OUT.unpack_from(changed, REPLY.size)
+    major, minor, ahead, flags, _, _, most = INIT_OUT.unpack_from(changed, REPLY.size)
     flags |= offered & (PARALLEL_DIROPS | CACHE_SYMLINKS)
-    INIT_OUT.pack_into(changed, REPLY.size, major, minor, ahead, flags, background, background * 3 // 4)
+    congestion = background * 3 // 4
+    INIT_OUT.pack_into(changed, REPLY.size, major, minor, ahead, flags, background, congestion, min(most, MAX_WRITE))
     return bytes(changed)

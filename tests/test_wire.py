@@ -11,31 +11,56 @@ import pytest
 from mountfs import wire
 
 LAYOUTS: dict[str, Struct] = {
-    "fuse_in_header": wire.REQUEST,
-    "fuse_out_header": wire.REPLY,
-    "fuse_entry_out": wire.ENTRY,
-    "fuse_attr_out": wire.ATTRIBUTES,
-    "fuse_direntplus": wire.DIRENT_PLUS,
-    "fuse_forget_one": wire.FORGET_ONE,
-    "fuse_batch_forget_in": wire.BATCH_IN,
-    "fuse_open_in": wire.OPEN_IN,
-    "fuse_interrupt_in": wire.INTERRUPT_IN,
+    "struct fuse_in_header": wire.REQUEST,
+    "struct fuse_out_header": wire.REPLY,
+    "struct fuse_entry_out": wire.ENTRY,
+    "struct fuse_attr_out": wire.ATTRIBUTES,
+    "struct fuse_direntplus": wire.DIRENT_PLUS,
+    "struct fuse_forget_in": wire.FORGET_IN,
+    "struct fuse_forget_one": wire.FORGET_ONE,
+    "struct fuse_batch_forget_in": wire.BATCH_IN,
+    "struct fuse_open_in": wire.OPEN_IN,
+    "struct fuse_interrupt_in": wire.INTERRUPT_IN,
+    "struct fuse_out_header) + sizeof(struct fuse_entry_out": wire.FOUND,
+    "struct fuse_out_header) + sizeof(struct fuse_attr_out": wire.KNOWN,
+    "struct fuse_out_header) + sizeof(struct fuse_open_out": wire.OPENED,
+    "struct fuse_out_header) + sizeof(struct fuse_notify_inval_entry_out": wire.NOTIFY_ENTRY,
 }
+"""What is named -> ours, of the same size."""
+
+
+def _ends(layout: Struct, fields: int) -> int:
+    """Where the first ``fields`` fields of a layout end."""
+    return Struct("=" + layout.format.lstrip("=")[:fields]).size
+
+
 OFFSETS: dict[str, int] = {
-    "fuse_entry_out, attr.ino": Struct("<QQQQII").size,
-    "fuse_entry_out, attr.mode": Struct("<QQQQIIQQQQQQIII").size,
-    "fuse_attr_out, attr.size": Struct("<QIIQ").size,
-    "fuse_direntplus, dirent.namelen": Struct("<128xQQ").size,
-    "fuse_read_in, size": 16,
-    "fuse_read_in, fh": 0,
-    "fuse_release_in, fh": 0,
-    "fuse_open_out, open_flags": 8,
-    "fuse_init_in, flags": 12,
-    "fuse_init_out, flags": 12,
-    "fuse_init_out, max_background": 16,
-    "fuse_init_out, congestion_threshold": 18,
-    "fuse_notify_inval_entry_out, namelen": 8,
-    "fuse_in_header, pid": 32,
+    "fuse_in_header, unique": _ends(wire.REQUEST, 2),
+    "fuse_in_header, nodeid": _ends(wire.REQUEST, 3),
+    "fuse_in_header, pid": _ends(wire.REQUEST, 6),
+    "fuse_entry_out, entry_valid_nsec": _ends(wire.ENTRY, 4),
+    "fuse_entry_out, attr.ino": _ends(wire.ENTRY, 6),
+    "fuse_entry_out, attr.size": _ends(wire.ENTRY, 7),
+    "fuse_entry_out, attr.mtime": _ends(wire.ENTRY, 10),
+    "fuse_entry_out, attr.mode": _ends(wire.ENTRY, 15),
+    "fuse_entry_out, attr.uid": _ends(wire.ENTRY, 17),
+    "fuse_entry_out, attr.blksize": _ends(wire.ENTRY, 20),
+    "fuse_attr_out, attr.ino": _ends(wire.ATTRIBUTES, 3),
+    "fuse_attr_out, attr.mtime": _ends(wire.ATTRIBUTES, 7),
+    "fuse_attr_out, attr.mode": _ends(wire.ATTRIBUTES, 12),
+    "fuse_direntplus, dirent.off": _ends(wire.DIRENT_PLUS, 23),
+    "fuse_direntplus, dirent.namelen": _ends(wire.DIRENT_PLUS, 24),
+    "fuse_direntplus, dirent.type": _ends(wire.DIRENT_PLUS, 25),
+    "fuse_read_in, offset": _ends(wire.READ_IN, 1),
+    "fuse_read_in, size": _ends(wire.READ_IN, 2),
+    "fuse_release_in, fh": 0,  # HANDLE_IN is the first field of it
+    "fuse_open_out, open_flags": _ends(wire.OPENED, 4) - wire.REPLY.size,
+    "fuse_init_in, flags": _ends(wire.INIT_IN, 3),
+    "fuse_init_out, flags": _ends(wire.INIT_OUT, 3),
+    "fuse_init_out, max_background": _ends(wire.INIT_OUT, 4),
+    "fuse_init_out, congestion_threshold": _ends(wire.INIT_OUT, 5),
+    "fuse_init_out, max_write": _ends(wire.INIT_OUT, 6),
+    "fuse_notify_inval_entry_out, namelen": _ends(wire.NOTIFY_ENTRY, 4) - wire.REPLY.size,
 }
 NUMBERS = {
     "FUSE_LOOKUP": wire.LOOKUP,
@@ -52,7 +77,6 @@ NUMBERS = {
     "FUSE_INTERRUPT": wire.INTERRUPT,
     "FUSE_PARALLEL_DIROPS": wire.PARALLEL_DIROPS,
     "FUSE_CACHE_SYMLINKS": wire.CACHE_SYMLINKS,
-    "FUSE_SPLICE_WRITE | FUSE_SPLICE_MOVE | FUSE_SPLICE_READ": wire.SPLICING,
     "FOPEN_KEEP_CACHE": wire.KEEP_CACHE,
     "FUSE_NOTIFY_INVAL_ENTRY": wire.INVALIDATE_ENTRY,
     f"FUSE_MIN_READ_BUFFER <= {wire.READ_BUFFER}": 1,
@@ -61,7 +85,7 @@ NUMBERS = {
 
 def test_layouts_are_the_kernels(tmp_path: Path) -> None:
     """Sizes, offsets and numbers are what the C compiler makes of <linux/fuse.h>."""
-    lines = [f'printf("%zu\\n", sizeof(struct {name}));' for name in LAYOUTS]
+    lines = [f'printf("%zu\\n", sizeof({name}));' for name in LAYOUTS]
     lines += [f'printf("%zu\\n", offsetof(struct {place}));' for place in OFFSETS]
     lines += [f'printf("%llu\\n", (unsigned long long)({name}));' for name in NUMBERS]
     source = tmp_path / "layouts.c"
@@ -76,28 +100,18 @@ def test_layouts_are_the_kernels(tmp_path: Path) -> None:
     )
 
 
-def _init(flags: int) -> bytes:
-    return wire.REQUEST.pack(wire.HEADER + 64, wire.INIT, 7, 0, 0, 0, 0, 0) + wire.INIT_IN.pack(7, 44, 131072, flags)
-
-
-def test_libfuse_is_offered_no_splicing() -> None:
-    """What the kernel offers reaches libfuse as it is, but for splicing, which needs the device itself."""
-    every = 0xFFFF_FFFF
-    passed = wire.handshake_for_libfuse(_init(every))
-    assert wire.INIT_IN.unpack_from(passed, wire.HEADER) == (7, 44, 131072, every & ~wire.SPLICING)
-    assert passed[: wire.HEADER] == _init(every)[: wire.HEADER]
-
-
 @pytest.mark.parametrize("offered", [0, wire.PARALLEL_DIROPS, wire.PARALLEL_DIROPS | wire.CACHE_SYMLINKS | 1])
 def test_the_kernel_is_asked_only_for_what_it_offers(offered: int) -> None:
-    """Beside libfuse's own flags: parallel lookups and kept links where they are offered, and many requests at once."""
-    body = wire.INIT_OUT.pack(7, 31, 131072, 0b1001, 0, 0) + bytes(40)
+    """Beside libfuse's own flags: parallel lookups and kept links where they are offered, many requests at once, and no
+    larger ones than we have room for."""
+    body = wire.INIT_OUT.pack(7, 31, 131072, 0b1001, 0, 0, 16 << 20) + bytes(40)
     reply = wire.handshake_for_kernel(wire.answered(9, body), offered, 4096)
     assert len(reply) == wire.REPLY.size + len(body)
-    major, minor, ahead, flags, background, congestion = wire.INIT_OUT.unpack_from(reply, wire.REPLY.size)
+    major, minor, ahead, flags, background, congestion, most = wire.INIT_OUT.unpack_from(reply, wire.REPLY.size)
     assert (major, minor, ahead) == (7, 31, 131072)
     assert flags == 0b1001 | (offered & (wire.PARALLEL_DIROPS | wire.CACHE_SYMLINKS))
     assert (background, congestion) == (4096, 3072)
+    assert most + 4096 < wire.READ_BUFFER
 
 
 def test_a_refused_handshake_stays_as_it_is() -> None:

@@ -208,9 +208,13 @@ class ZipContent:
             return exc
         return None
 
-    def raise_dead(self, index: int) -> None:
+    def raise_dead(self, index: int, salt: int | None = None) -> None:
+        """Raises why a member cannot be read. ``salt``: what it was when a handle was opened: of one that died since
+        then and was revived, that handle's inode stays dead."""
         if index in self.dead:
             raise self.dead[index].again()
+        if salt is not None and self.salts.get(index, 0) != salt:
+            raise MemberDamaged(f"{printable(self.members.path(index))}: failed its check", advice="open it again")
 
     def _bury(self, index: int, error: MemberDamaged) -> MemberDamaged:
         if index not in self.dead:

@@ -23,7 +23,9 @@ class Members(Protocol):
     archive: Archive
     checks: Checks
 
-    def raise_dead(self, index: int) -> None: ...
+    salts: dict[int, int]
+
+    def raise_dead(self, index: int, salt: int | None = None) -> None: ...
     def peek_small(self, index: int) -> bytes | None: ...
     async def small(self, index: int) -> bytes: ...
 
@@ -36,10 +38,11 @@ class Deferred(Reader):
         self.size = size
         self._content = content
         self._index = index
+        self._salt = content.salts.get(index, 0)
         self._data: bytes | None = None
 
     def peek(self, offset: int, size: int) -> bytes | memoryview | None:
-        self._content.raise_dead(self._index)
+        self._content.raise_dead(self._index, self._salt)
         if self._data is None:
             self._data = self._content.peek_small(self._index)
         return memoryview(self._data)[offset : offset + size] if self._data is not None else None
@@ -63,6 +66,7 @@ class Stored(Reader):
         self._archive = content.archive
         self._checks = content.checks
         self._index = index
+        self._salt = content.salts.get(index, 0)
         self._member = member
         self._data = data
         self._stream = window.Stream()
@@ -73,7 +77,7 @@ class Stored(Reader):
         return Span(self._data.start + offset, self._data.start + offset + size)
 
     def peek(self, offset: int, size: int) -> bytes | memoryview | None:
-        self._content.raise_dead(self._index)
+        self._content.raise_dead(self._index, self._salt)
         if offset + size >= self.size and not self._checks.settled(self._index):
             return None
         need = self._span(offset, size)
@@ -83,14 +87,14 @@ class Stored(Reader):
         return data
 
     async def read(self, offset: int, size: int) -> bytes | memoryview:
-        self._content.raise_dead(self._index)
+        self._content.raise_dead(self._index, self._salt)
         need = self._span(offset, size)
         ahead, parallel = self._ahead(need)
         await self._archive.ensure(need, ahead=ahead, parallel=parallel)
         self._whole = self._checks.when_whole(self._index, self._member, self._data)
         if offset + size >= self.size and not self._checks.settled(self._index):
             await self._checks.settle(self._index, self._member, self._data)
-            self._content.raise_dead(self._index)
+            self._content.raise_dead(self._index, self._salt)
         return await self._archive.read(need)
 
     def _ahead(self, need: Span) -> tuple[int, int]:

@@ -172,8 +172,9 @@ class Filesystem(AtHand):
                 return self._opened_file(reader, snapshot, session, place, caller)
         return self._opened_file(reader, snapshot, session, place, caller)
 
-    async def read(self, handle: int, offset: int, size: int) -> bytes | memoryview:
-        """Exactly the bytes asked for, up to the member's size; or an error. Never fewer."""
+    async def read(self, handle: int, offset: int, size: int, caller: Caller | None = None) -> bytes | memoryview:
+        """Exactly the bytes asked for, up to the member's size; or an error. Never fewer. ``caller``: who reads, where
+        that is known; else who opened it."""
         if (data := self.read_at_hand(handle, offset, size)) is not None:
             return data
         opened = self._files.get(handle)
@@ -185,7 +186,9 @@ class Filesystem(AtHand):
         usage.reads_waited += 1
         usage.bytes_waited += wanted
         usage.waited(opened.program(), wanted)
-        return self._exact(opened, await self.waiting.read(opened, offset, wanted), offset, wanted)
+        return self._exact(
+            opened, await self.waiting.read(opened, offset, wanted, caller or opened.caller), offset, wanted
+        )
 
     async def release(self, handle: int) -> None:
         """Lets a file handle go."""

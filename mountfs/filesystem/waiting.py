@@ -202,16 +202,18 @@ class Waiting:
         """Whether a request waits in this directory: the kernel holds its lock, so it must not be invalidated now."""
         return inode in self._waiting_in
 
-    async def read(self, opened: OpenFile, offset: int, size: int) -> bytes | memoryview:
+    async def read(self, opened: OpenFile, offset: int, size: int, caller: Caller) -> bytes | memoryview:
         """A read that is not at hand, under the deadline of one request."""
-        with self._request(opened.caller.pid, opened.label) as request:
-            return await self._read(request, opened, offset, size)
+        with self._request(caller.pid, opened.label) as request:
+            return await self._read(request, opened, offset, size, caller)
 
-    async def _read(self, request: Request, opened: OpenFile, offset: int, size: int) -> bytes | memoryview:
+    async def _read(
+        self, request: Request, opened: OpenFile, offset: int, size: int, caller: Caller
+    ) -> bytes | memoryview:
         began = trio.current_time()
         scope = trio.CancelScope(deadline=began + self._deadline + GRACE)
         provider = opened.session.around.provider.name
-        pending = _PendingRead(opened.caller, scope, began, request, provider=provider)
+        pending = _PendingRead(caller, scope, began, request, provider=provider)
         self._reads.append(pending)
         self._waits[pending] = None
         failure: MountfsError | None = None

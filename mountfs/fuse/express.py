@@ -9,11 +9,11 @@ is more than a socket takes.
 
 *Guard*: as in ``operations``: nothing a handler raises ends the loop.
 
-*Fair*: after BURST requests (about a millisecond), or as soon as any task can run or trio's own poll has news, the
-scheduler goes first. Where trio's inside cannot be seen, that is after every request.
+*Fair*: after BURST seconds, or as soon as a task becomes runnable or trio's own poll has news, the scheduler goes
+first. Where trio's inside cannot be seen, that is after every request.
 
-*What the kernel took back*: a reply to a request that was interrupted for good is refused (ENOENT). A handle or a
-lookup it would have given away is taken back then, or it would be kept for ever.
+*libfuse writes its replies on this very thread*, and blocks where its end of the socket is full, which nobody but this
+thread empties: so ``drain`` is called before every reply of pyfuse3's (``operations``), and one is queued at the most.
 
 *INTERRUPT* says that a caller has a signal pending: its wait is looked at now, and not at the next of the polls.
 
@@ -27,14 +27,15 @@ import errno
 import logging
 import os
 import select
-from collections.abc import Callable, Sized
+from collections.abc import Awaitable, Callable, Sized
+from functools import partial
 from time import perf_counter
 
 import trio
 
 from mountfs import wire
-from mountfs.errors import MountfsError, NotFound
-from mountfs.filesystem import Attributes, Caller, Filesystem
+from mountfs.errors import NotFound
+from mountfs.filesystem import Attributes, Caller, Filesystem, Node
 from mountfs.filesystem.nodes import DOTS
 from mountfs.fuse.operations import BLOCK, SECTOR, WRITE_FLAGS, Owner, errno_for
 from mountfs.fuse.relay import Relay
@@ -43,10 +44,10 @@ from mountfs.model import Inode
 
 log = logging.getLogger(__name__)
 
-BURST = 64
+BURST = 0.001
+"""Seconds after which the scheduler has its turn, however many requests come."""
 SPIN_MS = 1
-"""How long the next request is waited for in place: ls, cp and find ask one after the other, 10-50 us apart. A timer of
-trio's may be late by BURST times that at the most."""
+"""How long the next request is waited for in place: ls, cp and find ask one after the other, 10-50 us apart."""
 NANOSECONDS = 10**9
 DONE = b""
 """A handler's answer where there is nothing more to reply."""
@@ -68,8 +69,8 @@ class Express:
         self._into = (self._buffer,)
         self._began = 0.0
         self._offered = 0
-        self._waiting: dict[int, tuple[int, int]] = {}
-        """Of requests that wait, libfuse's and our own: unique -> (opcode, pid)."""
+        self._waiting: dict[int, tuple[int, int, int]] = {}
+        """Of requests that wait, libfuse's and our own: unique -> (opcode, inode, pid)."""
         handlers: dict[int, tuple[str, Callable[[int, int, int, int], bytes | None]]] = {
             wire.LOOKUP: ("lookup", self._lookup),
             wire.FORGET: ("forget", self._forget),
@@ -104,7 +105,8 @@ class Express:
     def _burst(self, runnable: Sized, idle: Callable[[], bool]) -> bytes | None:
         """Answers what comes, while it comes one after the other; gives back a request that libfuse's end of the socket
         does not take just now."""
-        for _ in range(BURST):
+        until = perf_counter() + BURST
+        while True:
             try:
                 length = os.readv(self._device, self._into)
             except BlockingIOError:  # it was taken back, or never there
@@ -115,9 +117,8 @@ class Express:
                 length = 0
             if length and (message := self._answer(length)) is not None and not self._pass_on(message):
                 return message
-            if runnable or idle():
+            if runnable or perf_counter() > until or idle():
                 return None
-        return None
 
     def _answer(self, length: int) -> bytes | None:
         """Answers the request in the buffer; gives it back if that is libfuse's. The guard."""
@@ -125,7 +126,7 @@ class Express:
         _, opcode, unique, nodeid, pid = wire.request(self._buffer)
         row = self._handlers[opcode] if opcode < wire.OPCODES else None
         if row is None:
-            return self._for_libfuse(length, opcode, unique, pid)
+            return self._for_libfuse(length, opcode, unique, nodeid, pid)
         kind, handler = row
         number = 0
         try:
@@ -134,46 +135,44 @@ class Express:
             number = errno_for(kind, failure)
             reply = wire.failed(unique, number)
         if reply is None:
-            return self._for_libfuse(length, opcode, unique, pid)
+            return self._for_libfuse(length, opcode, unique, nodeid, pid)
         if reply:
-            self._reply(opcode, reply)
+            self._reply(reply)
             self._counts[kind].add(perf_counter() - began, number)
         return None
 
-    def _reply(self, opcode: int, *parts: bytes | memoryview) -> None:
+    def _reply(self, *parts: bytes | memoryview) -> None:
         """Writes a reply, which may come in parts. What the kernel does not take is no reason to end the mount."""
         try:
             os.writev(self._device, parts)
         except OSError as failure:
-            if failure.errno == errno.ENOENT:
-                self._take_back(opcode, parts[0])
+            if failure.errno == errno.ENOENT:  # the connection was aborted meanwhile: nobody waits any more
                 return
-            log.exception("the kernel refuses a reply to request %d", opcode)
-            _, _, unique = wire.REPLY.unpack_from(parts[0])
-            with contextlib.suppress(OSError):
-                os.write(self._device, wire.failed(unique, errno.EIO))
+            log.exception("the kernel refuses a reply")
+            self._fail(wire.REPLY.unpack_from(parts[0])[2])
 
-    def _take_back(self, opcode: int, reply: bytes | memoryview) -> None:
-        """The kernel does not want this reply any more."""
-        if len(reply) <= wire.REPLY.size:
-            return
-        (given,) = wire.HANDLE_IN.unpack_from(reply, wire.REPLY.size)
-        with contextlib.suppress(MountfsError):
-            if opcode == wire.OPEN:
-                self._fs.close_file(given)
-            elif opcode == wire.OPENDIR:
-                self._fs.close_directory(given)
-            elif opcode == wire.LOOKUP and given:
-                self._nodes.forget(Inode(given), 1)
+    def _fail(self, unique: int) -> None:
+        with contextlib.suppress(OSError):
+            os.write(self._device, wire.failed(unique, errno.EIO))
+
+    def give_up(self) -> None:
+        """Answers EIO to whatever still waits: the mount goes. A thread of ours may wait in the kernel for a directory
+        that one of these holds."""
+        for unique in self._waiting:
+            self._fail(unique)
+        self._waiting.clear()
+
+    def waits_in(self, inode: int) -> bool:
+        """Whether a request waits in this directory that ``Filesystem`` may not even have been asked yet."""
+        return any(nodeid == inode for _, nodeid, _ in self._waiting.values())
 
     # -- libfuse -------------------------------------------------------------------------------------------------
 
-    def _for_libfuse(self, length: int, opcode: int, unique: int, pid: int) -> bytes:
+    def _for_libfuse(self, length: int, opcode: int, unique: int, nodeid: int, pid: int) -> bytes:
         message = bytes(memoryview(self._buffer)[:length])
-        self._waiting[unique] = opcode, pid
+        self._waiting[unique] = opcode, nodeid, pid
         if opcode == wire.INIT:
             self._offered = wire.INIT_IN.unpack_from(message, wire.HEADER)[3]
-            return wire.handshake_for_libfuse(message)
         return message
 
     def _pass_on(self, message: bytes) -> bool:
@@ -181,24 +180,32 @@ class Express:
             os.write(self._relay.libfuse, message)
         except BlockingIOError:
             return False
+        except OSError:  # no memory for it
+            log.exception("a request does not reach libfuse")
+            unique = wire.REQUEST.unpack_from(message)[2]
+            del self._waiting[unique]
+            self._fail(unique)
         return True
 
     async def deliver(self) -> None:
         """Hands what libfuse replies to the kernel."""
         while True:
             await trio.lowlevel.wait_readable(self._relay.libfuse)
-            with contextlib.suppress(BlockingIOError):
-                while reply := os.read(self._relay.libfuse, wire.READ_BUFFER):
-                    _, _, unique = wire.REPLY.unpack_from(reply)
-                    opcode, _ = self._waiting.pop(unique, (0, 0))
-                    if opcode == wire.INIT:
-                        reply = wire.handshake_for_kernel(reply, self._offered, MAX_BACKGROUND)
-                    self._reply(opcode, reply)
+            self.drain()
+
+    def drain(self) -> None:
+        """The replies of libfuse's that are here."""
+        with contextlib.suppress(BlockingIOError):
+            while reply := os.read(self._relay.libfuse, wire.READ_BUFFER):
+                opcode, _, _ = self._waiting.pop(wire.REPLY.unpack_from(reply)[2], (0, 0, 0))
+                if opcode == wire.INIT:
+                    reply = wire.handshake_for_kernel(reply, self._offered, MAX_BACKGROUND)
+                self._reply(reply)
 
     def _interrupt(self, unique: int, nodeid: int, pid: int, length: int) -> bytes:  # noqa: ARG002
         (target,) = wire.INTERRUPT_IN.unpack_from(self._buffer, wire.HEADER)
-        if (passed := self._waiting.get(target)) is not None:
-            self._fs.waiting.look_at(passed[1])
+        if (waiting := self._waiting.get(target)) is not None:
+            self._fs.waiting.look_at(waiting[2])
         return DONE
 
     # -- names and attributes ------------------------------------------------------------------------------------
@@ -231,8 +238,9 @@ class Express:
         if found is None:
             return None
         attributes, node = found
+        reply = self._found(unique, attributes)
         self._nodes.remember(node)
-        return self._found(unique, attributes)
+        return reply
 
     def _negative(self, unique: int, parent: Inode, name: bytes) -> bytes:
         """The kernel remembers that a name is not there if it is told inode 0 and a time."""
@@ -265,6 +273,7 @@ class Express:
         pack, padding, fixed = wire.DIRENT_PLUS.pack, wire.PADDING, wire.DIRENT_PLUS.size
         mask, uid, gid, born = self._mask, self._uid, self._gid, self._born
         parts: list[bytes] = []
+        told: list[Node] = []
         for name, node, mode, size, mtime_ns, ttl, at in self._fs.rows(handle, cookie):
             length = len(name)
             pad = padding[length & 7]
@@ -283,7 +292,9 @@ class Express:
                           inode, at, length, mode >> 12), name, pad
             # fmt: on
             if at > DOTS:
-                node.lookups += 1  # as Nodes.remember does: this is done for every name of a listing
+                told.append(node)
+        for node in told:
+            self._nodes.remember(node)
         return wire.answered(unique, b"".join(parts))
 
     def _releasedir(self, unique: int, nodeid: int, pid: int, length: int) -> bytes:  # noqa: ARG002
@@ -301,8 +312,9 @@ class Express:
         handle, offset, size = wire.READ_IN.unpack_from(self._buffer, wire.HEADER)
         data = self._fs.read_at_hand(handle, offset, size)
         if data is None:
-            self._waiting[unique] = wire.READ, pid
-            self._nursery.start_soon(self._read_later, unique, handle, offset, size, self._began)
+            self._waiting[unique] = wire.READ, nodeid, pid
+            read = partial(self._fs.read, handle, offset, size, Caller(pid))
+            self._nursery.start_soon(self._read_later, unique, read, self._began)
         else:
             self._reply_data(unique, data)
             self._counts["read"].add(perf_counter() - self._began)
@@ -312,14 +324,14 @@ class Express:
         self._fs.close_file(wire.HANDLE_IN.unpack_from(self._buffer, wire.HEADER)[0])
         return wire.failed(unique, 0)
 
-    async def _read_later(self, unique: int, handle: int, offset: int, size: int, began: float) -> None:
+    async def _read_later(self, unique: int, read: Callable[[], Awaitable[bytes | memoryview]], began: float) -> None:
         """A read that has to wait. The guard."""
         number = 0
         try:
-            data = await self._fs.read(handle, offset, size)
+            data = await read()
         except Exception as failure:  # noqa: BLE001 - the guard
             number = errno_for("read", failure)
-            self._reply(wire.READ, wire.failed(unique, number))
+            self._reply(wire.failed(unique, number))
         else:
             self._reply_data(unique, data)
         finally:
@@ -327,7 +339,7 @@ class Express:
         self._counts["read"].add(perf_counter() - began, number)
 
     def _reply_data(self, unique: int, data: bytes | memoryview) -> None:
-        self._reply(wire.READ, wire.REPLY.pack(wire.REPLY.size + len(data), 0, unique), data)
+        self._reply(wire.REPLY.pack(wire.REPLY.size + len(data), 0, unique), data)
 
 
 def _inside_trio(device: int) -> tuple[Sized, Callable[[], bool]]:

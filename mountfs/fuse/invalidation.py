@@ -21,12 +21,20 @@ MOST_NAMES = 1_000_000
 
 
 class Invalidator:
-    """``tell``: makes the kernel drop a name of a directory; blocks, and raises OSError if it does not know it."""
+    """``tell``: makes the kernel drop a name of a directory; blocks, and raises OSError if it does not know it.
+    ``busy``: whether a request waits in a directory of which the file system knows nothing yet."""
 
-    def __init__(self, filesystem: Filesystem, nursery: trio.Nursery, tell: Callable[[int, bytes], None]) -> None:
+    def __init__(
+        self,
+        filesystem: Filesystem,
+        nursery: trio.Nursery,
+        tell: Callable[[int, bytes], None],
+        busy: Callable[[int], bool] = lambda _: False,
+    ) -> None:
         self._fs = filesystem
         self._nursery = nursery
         self._tell = tell
+        self._busy = busy
         self._queues: dict[str, trio.MemorySendChannel[tuple[Inode, bytes]]] = {}
 
     def __call__(self, provider: str, parent: Inode, name: bytes) -> None:
@@ -41,7 +49,7 @@ class Invalidator:
     async def _work(self, receive: trio.MemoryReceiveChannel[tuple[Inode, bytes]]) -> None:
         limiter = trio.CapacityLimiter(1)
         async for parent, name in receive:
-            while self._fs.waiting.waits_in(parent):  # noqa: ASYNC110 - a rare, short wait
+            while self._fs.waiting.waits_in(parent) or self._busy(parent):  # noqa: ASYNC110 - a rare, short wait
                 await trio.sleep(0.1)
             with contextlib.suppress(OSError):  # ENOENT: the kernel does not know it any more
                 await trio.to_thread.run_sync(self._tell, parent, name, limiter=limiter, abandon_on_cancel=True)

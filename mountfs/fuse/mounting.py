@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import pyfuse3
 import trio
@@ -58,36 +58,44 @@ async def mounted(
         pyfuse3.init(operations, where, {*pyfuse3.default_options, *options})
     except RuntimeError as error:  # libfuse, or fusermount3, has said why on standard error
         raise MountfsError(f"{mountpoint}: cannot be mounted: {error}", advice=MAY_NOT) from None
-    found = {device} if device is not None else Relay.devices() - before
-    relay = Relay(found.pop()) if express and len(found) == 1 else None
     ended = trio.Event()
     gone = False
+    relay: Relay | None = None
 
     async def serve() -> None:
+        nonlocal gone
         try:
             await pyfuse3.main(min_tasks=MIN_TASKS, max_tasks=MAX_TASKS)
+            gone = True
         finally:
             ended.set()
 
-    tell: Callable[[int, bytes], None] = pyfuse3.invalidate_entry if relay is None else relay.invalidate
     try:
+        found = {device} if device is not None else Relay.devices() - before
+        if express and len(found) == 1:
+            relay = Relay(found.pop())
         async with trio.open_nursery() as nursery:
-            filesystem.nodes.invalidate = Invalidator(filesystem, nursery, tell)
-            nursery.start_soon(serve)
             if relay is not None:
                 line = Express(filesystem, owner, relay, nursery)
+                operations.drain = line.drain
                 nursery.start_soon(line.serve, pyfuse3.terminate)
                 nursery.start_soon(line.deliver)
+                filesystem.nodes.invalidate = Invalidator(filesystem, nursery, relay.invalidate, line.waits_in)
+            else:
+                filesystem.nodes.invalidate = Invalidator(filesystem, nursery, pyfuse3.invalidate_entry)
+            nursery.start_soon(serve)
             nursery.start_soon(filesystem.waiting.watch_reads)
             nursery.start_soon(filesystem.waiting.watch_callers)
             try:
                 yield ended
             finally:
-                gone = ended.is_set()
                 nursery.cancel_scope.cancel()
     finally:
-        # Only now: a worker that still ran would go on with a session that is freed, and crash the process. And the
-        # device first: an unmount while it is open waits for answers nobody gives.
-        if relay is not None:
+        # Only now: a worker that still ran would go on with a session that is freed, and crash the process.
+        if relay is None:
+            pyfuse3.close(unmount=not gone)
+        else:
+            line.give_up()
+            relay.close_device()
+            pyfuse3.close(unmount=not gone)
             relay.close()
-        pyfuse3.close(unmount=not gone)

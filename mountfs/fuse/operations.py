@@ -80,6 +80,7 @@ def guarded(
             raise pyfuse3.FUSEError(number) from exc
         finally:
             self.counts[kind].add(perf_counter() - began, number)
+            self.drain()
 
     return functools.update_wrapper(guard, handler)
 
@@ -87,7 +88,8 @@ def guarded(
 def _refused(number: int) -> Any:
     """A handler that always answers ``number``; typed Any, since it stands in for handlers of every signature."""
 
-    async def refuse(*_: object) -> None:
+    async def refuse(self: Operations, *_: object) -> None:
+        self.drain()
         raise pyfuse3.FUSEError(number)
 
     return refuse
@@ -106,6 +108,8 @@ class Operations(pyfuse3.Operations):
         self.counts = filesystem.usage.operations
         self._nodes = filesystem.nodes
         self._owner = owner
+        self.drain: Callable[[], None] = lambda: None
+        """Called before every reply: takes those libfuse has written before (``express``)."""
 
     def _entry(self, attributes: Attributes) -> pyfuse3.EntryAttributes:
         owner = self._owner

@@ -52,6 +52,7 @@ def moment(value: object) -> float | None:
         return None
     try:
         parsed = datetime.fromisoformat(value.strip())
-        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+        seconds = (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None
+    return seconds if seconds > 0 else None  # Go's zero time is the year 1
