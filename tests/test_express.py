@@ -37,7 +37,7 @@ class Kernel:
         self._end, device = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._session = os.dup(device.fileno())
         device.close()
-        self.relay = Relay(self._session, room=relay.ROOM)
+        self.relay = Relay(self._session)
         self.libfuse = socket.socket(fileno=self._session)
         for end in (self._end, self.libfuse):
             end.setblocking(False)

@@ -26,10 +26,10 @@ ROOM = 1 << 20
 class Relay:
     """``session_fd``: libfuse's descriptor of the mount's device; it is the socket's from now on."""
 
-    def __init__(self, session_fd: int, *, room: int = ROOM) -> None:
+    def __init__(self, session_fd: int) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for end in (ours, theirs):
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, room)
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ROOM)
         self.device = os.dup(session_fd)
         os.dup2(theirs.fileno(), session_fd, inheritable=False)
         theirs.close()
