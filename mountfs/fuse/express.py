@@ -46,8 +46,12 @@ log = logging.getLogger(__name__)
 
 BURST = 0.001
 """Seconds after which the scheduler has its turn, however many requests come."""
+LOOKS = 40
+"""How often the next request is looked for (2 us each, leaving the CPU to whoever wants it) before it is slept for: ls,
+cp and find ask one after the other, 10-50 us apart, and a CPU that has gone to sleep takes 20 us to come back. ``cp -r``
+of 10,000 small files: 10 % less time on two CPUs (for 25 % more of the daemon's), and less of both on one."""
 SPIN_MS = 1
-"""How long the next request is waited for in place: ls, cp and find ask one after the other, 10-50 us apart."""
+"""How long it is then slept for in place."""
 NANOSECONDS = 10**9
 DONE = b""
 """A handler's answer where there is nothing more to reply."""
@@ -359,6 +363,10 @@ def _inside_trio(device: int) -> tuple[Sized, Callable[[], bool]]:
     poll.register(loop, select.POLLIN)
 
     def idle() -> bool:
+        for _ in range(LOOKS):
+            if found := poll.poll(0):
+                return len(found) != 1 or found[0][0] != device
+            os.sched_yield()
         found = poll.poll(SPIN_MS)
         return len(found) != 1 or found[0][0] != device
 
