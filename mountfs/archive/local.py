@@ -69,7 +69,7 @@ class Local(abc.ABC):
         """Whether all of the archive is in the local file."""
         return self.kept.complete
 
-    def peek(self, span: Span) -> bytes | None:
+    def peek(self, span: Span) -> memoryview | None:
         """The bytes if they can be had without waiting for a disk, else None."""
         return self.kept.try_read(span.start, span.size)
 
@@ -91,7 +91,7 @@ class Local(abc.ABC):
     async def _read(self, span: Span) -> bytes:
         data = self.kept.try_read(span.start, span.size) if span.size <= IN_PLACE else None
         if data is not None:
-            return data
+            return bytes(data)
         if self._held and (whole := self._read_held(span)) is not None:
             return whole
         return await self.on_disk(self.kept.read, span.start, span.size)

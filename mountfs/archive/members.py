@@ -139,7 +139,7 @@ class ZipContent:
         start = header_length(raw)
         if not start or start + plain.compressed_size > len(raw):
             return None
-        packed = memoryview(raw)[start : start + plain.compressed_size]
+        packed = raw[start : start + plain.compressed_size]
         data = inflate_quick(packed, plain.method, plain.size, plain.crc)
         if data is not None:
             self._sound[index] = 1

@@ -48,8 +48,8 @@ BURST = 0.001
 """Seconds after which the scheduler has its turn, however many requests come."""
 LOOKS = 40
 """How often the next request is looked for (2 us each, leaving the CPU to whoever wants it) before it is slept for: ls,
-cp and find ask one after the other, 10-50 us apart, and a CPU that has gone to sleep takes 20 us to come back. ``cp -r``
-of 10,000 small files: 10 % less time on two CPUs (for 25 % more of the daemon's), and less of both on one."""
+cp and find ask one after the other, 10-50 us apart, and waking from a sleep is not free. ``cp -r`` of 10,000 small
+files: 10 % less time on two CPUs (for 25 % more of the daemon's), and less of both on one."""
 SPIN_MS = 1
 """How long it is then slept for in place."""
 NANOSECONDS = 10**9

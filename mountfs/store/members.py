@@ -46,17 +46,17 @@ def read_exactly(fd: int, offset: int, size: int) -> bytes:
     return data
 
 
-def read_at_once(fd: int, offset: int, size: int) -> bytes | None:
+def read_at_once(fd: int, offset: int, size: int) -> memoryview | None:
     """The bytes if the page cache has them all, None otherwise (preadv2(2) RWF_NOWAIT); also where the disk fails: who
-    goes the slow way then is told why."""
+    goes the slow way then is told why. A view, since a copy of 1 MiB takes 100 us more."""
     buffer = bytearray(size)
     try:
         count = os.preadv(fd, [buffer], offset, os.RWF_NOWAIT)
     except OSError as error:
         if error.errno == errno.EOPNOTSUPP and disk.in_memory(fd):
-            return data if len(data := os.pread(fd, size, offset)) == size else None
+            return memoryview(data) if len(data := os.pread(fd, size, offset)) == size else None
         return None
-    return bytes(buffer) if count == size else None
+    return memoryview(buffer) if count == size else None
 
 
 def _read_exactly(file: File | None, offset: int, size: int) -> bytes:
@@ -69,7 +69,7 @@ def _read_exactly(file: File | None, offset: int, size: int) -> bytes:
     return read_exactly(held.fd, offset, size)
 
 
-def _read_at_once(file: File | None, offset: int, size: int) -> bytes | None:
+def _read_at_once(file: File | None, offset: int, size: int) -> memoryview | None:
     held = None if file is None else file.handle
     if file is None or held is None:
         return None
@@ -136,7 +136,7 @@ class MemberFile:
         """Exactly ``size`` bytes; ``CacheDamaged`` otherwise."""
         return _read_exactly(self._file, offset, size)
 
-    def try_read(self, offset: int, size: int) -> bytes | None:
+    def try_read(self, offset: int, size: int) -> memoryview | None:
         """The bytes if no disk has to be waited for."""
         return _read_at_once(self._file, offset, size)
 
@@ -201,7 +201,7 @@ class Spool:
         """Exactly ``size`` bytes of what was written; ``CacheDamaged`` otherwise."""
         return _read_exactly(self._file, offset, size)
 
-    def try_read(self, offset: int, size: int) -> bytes | None:
+    def try_read(self, offset: int, size: int) -> memoryview | None:
         """The bytes if they were written and no disk has to be waited for."""
         return _read_at_once(self._file, offset, size)
 

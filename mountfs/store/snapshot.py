@@ -219,7 +219,7 @@ class Snapshot:
         self._last_use = self._services.wall()
         return read_exactly(held.fd, offset, size)
 
-    def try_read(self, offset: int, size: int) -> bytes | None:
+    def try_read(self, offset: int, size: int) -> memoryview | None:
         """These bytes if they are here and no disk has to be waited for, else None."""
         file = self._data
         held = file.handle

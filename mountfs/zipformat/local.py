@@ -21,7 +21,7 @@ LOCAL_SIGNATURE = 0x04034B50
 _LENGTHS = Struct("<I22xHH")
 
 
-def header_length(local: bytes) -> int:
+def header_length(local: bytes | memoryview) -> int:
     """The length of the local header ``local`` starts with; 0 where none stands there."""
     if len(local) >= LOCAL_HEADER_SIZE:
         signature, name_length, extra_length = _LENGTHS.unpack_from(local)

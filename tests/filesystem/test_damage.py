@@ -80,15 +80,22 @@ def await_dead(drive: Drive) -> bool:
     return any(found)
 
 
-def test_dead_under_its_inode_for_open_handles(world: World) -> None:
-    """A handle that was open when the damage came to light fails too, wherever it reads."""
-    damaged(world, big=True, stored=False)
+@pytest.mark.parametrize("stored", [False, True], ids=["deflated", "stored"])
+def test_dead_under_its_inode_for_open_handles(world: World, stored: bool) -> None:
+    """A handle that was open when the damage came to light fails too, wherever it reads; also once others read sound
+    bytes under a new inode: what it gave before was not of those."""
+    sound = damaged(world, big=True, stored=stored)
 
     async def main(drive: Drive) -> None:
         async with drive.file("kaizen/s_1/bad.txt") as early, drive.file("kaizen/s_1/bad.txt") as late:
             assert await early.read(0, 4096) == TEXT[:4096]
             assert await drive.error(late.read_all()) == "EIO"
             assert await drive.error(early.read(0, 4096)) == "EIO"
+            assert await drive.error(early.read(1 << 20, 4096)) == "EIO"
+            world.fakes.kaizen.sessions["s_1"].archive = sound
+            drive.later(3)
+            assert (await drive.stat("kaizen/s_1/bad.txt")).inode != early.inode
+            assert await drive.cat("kaizen/s_1/bad.txt") == TEXT
             assert await drive.error(early.read(1 << 20, 4096)) == "EIO"
 
     world.run(main)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from drives import World, zip_of
 from mounts import Daemon, needs_fuse, sh, until
+from zips import LINK, Part, archive
 
 from mountfs.demo.faults import Mode, Proxy
 
@@ -28,9 +32,11 @@ FILES = {
 
 
 def test_both_ways_show_the_same(world: World, mount: MOUNT) -> None:
-    """Names, inodes, modes, sizes, times, contents and refusals, with pyfuse3 alone and without it."""
+    """Names, inodes, modes, sizes, times, links, contents and refusals, with pyfuse3 alone and without it."""
+    links = [Part("link", b"deep/er", mode=LINK), Part("old", b"x", date=33, time=0)]
+    parts = [Part(name, data) for name, data in FILES.items()]
     for provider in ("kaizen", "dari"):
-        world.session(provider, zip_of(FILES))
+        world.session(provider, archive(*parts, *links))
     shown = {}
     for name, words in (("direct", ()), ("pyfuse3", ("-o", "noexpress"))):
         place = mount(*words, name=name).place
@@ -40,7 +46,7 @@ def test_both_ways_show_the_same(world: World, mount: MOUNT) -> None:
         sums = sh("find", ".", "-type", "f", "-exec", "md5sum", "{}", "+", cwd=place).stdout.splitlines()
         refused = sh("sh", "-c", "cat nothing kaizen; touch kaizen/x; echo >kaizen/s_1/a.txt", cwd=place, check=False)
         shown[name] = sorted(listed), sorted(sums), refused.stderr.splitlines()
-    assert len(shown["direct"][1]) == 2 * len(FILES)
+    assert len(shown["direct"][1]) == 2 * (len(FILES) + 1)
     assert shown["direct"] == shown["pyfuse3"]
 
 
@@ -91,6 +97,30 @@ def test_killed_programs_leave_no_handles(world: World, hole: Proxy, mount: MOUN
         program.wait()
         program.stdout.close()
     until(lambda: '"open_files": 0' in _status(daemon) and '"open_directories": 0' in _status(daemon))
+
+
+def test_it_goes_cleanly_while_it_is_asked(world: World, mount: MOUNT) -> None:
+    """SIGTERM while requests and replies of libfuse's are under way: the mount is gone each time."""
+    world.session("kaizen", zip_of({"a.txt": b"alpha"}))
+    for number in range(5):
+        daemon = mount(name=f"drive{number}")
+        ended = threading.Event()
+
+        def ask(place: Path = daemon.place, ended: threading.Event = ended) -> None:
+            while not ended.is_set():
+                with contextlib.suppress(OSError):
+                    os.statvfs(place)  # answered by libfuse, through the relay
+
+        askers = [threading.Thread(target=ask) for _ in range(4)]
+        for asker in askers:
+            asker.start()
+        until(lambda daemon=daemon: os.listdir(daemon.place) != [])
+        try:
+            daemon.stop()  # fails if the mount is left
+        finally:
+            ended.set()
+            for asker in askers:
+                asker.join()
 
 
 def _status(daemon: Daemon) -> str:
