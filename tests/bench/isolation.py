@@ -8,8 +8,8 @@
 so what else the machine does meets both alike. *Blocked*: so many processes wait in opendir for a provider that takes
 connections and never answers. *Hung*: of 20 readers at least 6 hang inside read. ``--user``: mounted by an ordinary
 user; where max_background stays at 12 (``-o noexpress``), a READ is given up after 10 s (design.md §2), so what others
-wait in those first seconds is a row of its own. Cached is what was read before, its pages dropped from the kernel's cache;
-new is a session never entered, another one for each sample.
+wait in those first seconds is a row of its own. Cached is what was read before, its pages dropped from the kernel's
+cache; new is a session never entered, another one for each sample.
 
 *Signals*: from the signal to the end of a program stuck in lookup, opendir, open or read, which is seen to wait there.
 ``caught``: it handles SIGINT, as Python does, so the kernel does not end it before we answer.
