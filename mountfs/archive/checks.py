@@ -66,13 +66,16 @@ class Checks:
 
     async def settle(self, index: int, member: Member, data: Span) -> None:
         """Returns when a member was checked, if its bytes are here or on their way but for READ_BEHIND; at once where
-        more was never asked for. Raises what fetching and reading them raises."""
-        if sum(hole.size for hole in self._archive.uncovered(data)) > READ_BEHIND:
+        more was never asked for, or the cache has no room for all of it. Raises what fetching raises."""
+        archive = self._archive
+        if sum(hole.size for hole in archive.uncovered(data)) > READ_BEHIND:
             return
-        await self._archive.ensure(data)
+        for hole in archive.missing(data):  # each once: in a cache that is too small another may open meanwhile
+            await archive.ensure(hole)
         self.when_whole(index, member, data)
         if ("check", index) in self._flights:
-            await self._flights.join(("check", index), lambda: self._check(index, member, data), linger=math.inf)
+            with contextlib.suppress(CacheError):
+                await self._flights.join(("check", index), lambda: self._check(index, member, data), linger=math.inf)
 
     async def now(self, index: int, member: Member, data: Span) -> None:
         """Checks a member whose bytes are here."""
