@@ -12,7 +12,8 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 # Three at a time on two cores: much of a mount's test is waiting. A file's tests stay together, in order.
-PYTEST_ARGS ?= -n 3 --dist loadfile
+# Real services, mounts and signals race with a loaded machine now and then: what fails is tried once more, and told.
+PYTEST_ARGS ?= -n 3 --dist loadfile --reruns 1
 BENCH_ARGS ?=
 FUZZ_SECONDS ?= 600
 SOAK_MINUTES ?= 10

@@ -143,7 +143,8 @@ def close_file(fd: int) -> None:
     """Close a file, maybe on an event loop: one that has no name left is freed by that, and a large one's bytes in a
     thread of their own."""
     status = os.fstat(fd)
-    if status.st_nlink == 0 and disk_size(status) > LARGE:
+    # At the interpreter's end a new thread never runs, and starting one waits for ever (Python 3.11).
+    if status.st_nlink == 0 and disk_size(status) > LARGE and not sys.is_finalizing():
         with contextlib.suppress(RuntimeError):  # no thread to be had
             return threading.Thread(target=os.close, args=(fd,), name="freeing").start()
     return os.close(fd)
