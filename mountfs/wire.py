@@ -21,7 +21,6 @@ INIT: Final = 26
 OPENDIR: Final = 27
 RELEASEDIR: Final = 29
 INTERRUPT: Final = 36
-DESTROY: Final = 38
 BATCH_FORGET: Final = 42
 READDIRPLUS: Final = 44
 OPCODES: Final = 64
