@@ -28,7 +28,7 @@ OPCODES: Final = 64
 
 HEADER: Final = 40
 REQUEST = Struct("=IIQQIIII")
-"""fuse_in_header: length, opcode, unique, nodeid, uid, gid, pid, and two lengths we do not need."""
+"""fuse_in_header: length, opcode, unique, nodeid, uid, gid, pid, and two lengths nobody needs."""
 REPLY = Struct("=IiQ")
 """fuse_out_header: length, error (a negative errno), unique."""
 
@@ -55,6 +55,10 @@ KNOWN = Struct("=IiQ" + ATTRIBUTES.format[1:])
 """A reply to GETATTR."""
 DIRENT_PLUS = Struct("=QQQQIIQQQqqqIIIIIIIIIIQQII")
 """fuse_direntplus: an ENTRY, then inode, cookie, length of the name, type; the name follows, padded to 8 bytes."""
+DIRENT = Struct("=QQII")
+"""The end of one: after UNTOLD it is a name of which the kernel is told no more than its inode's number and type (it
+takes a fuse_direntplus whose entry has nodeid 0 for that, and looks the name up when it needs it)."""
+UNTOLD: Final = bytes(ENTRY.size)
 NOTIFY_ENTRY = Struct("=IiQQII")
 """A notification with fuse_notify_inval_entry_out: parent, length of the name, flags; the name and a NUL follow."""
 INVALIDATE_ENTRY: Final = 3
@@ -72,12 +76,6 @@ READ_BUFFER: Final = 2 * MAX_WRITE
 """SETXATTR is the largest request there is: 64 KiB and a name."""
 PADDING = tuple(bytes(-length % 8) for length in range(8))
 """By the length of a name modulo 8, the NULs that follow it."""
-
-
-def request(buffer: bytearray) -> tuple[int, int, int, int, int]:
-    """(length, opcode, unique, nodeid, pid) of the request at the start of ``buffer``."""
-    length, opcode, unique, nodeid, _, _, pid, _ = REQUEST.unpack_from(buffer)
-    return length, opcode, unique, nodeid, pid
 
 
 def failed(unique: int, errno: int) -> bytes:

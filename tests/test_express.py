@@ -190,7 +190,7 @@ def test_what_must_wait_goes_to_libfuse_and_back(world: World) -> None:
         unique = kernel.send(wire.LOOKUP, parent, b"s_unlisted\0")
         message = await kernel.passed()
         assert message[wire.HEADER :] == b"s_unlisted\0"
-        assert wire.request(bytearray(message))[1:4] == (wire.LOOKUP, unique, parent)
+        assert wire.REQUEST.unpack_from(message)[1:4] == (wire.LOOKUP, unique, parent)
         kernel.libfuse.send(wire.failed(unique, errno.EHOSTUNREACH))
         assert await kernel.reply() == (unique, errno.EHOSTUNREACH, b"")
 
@@ -203,7 +203,7 @@ def test_rare_requests_are_libfuses(world: World) -> None:
     async def scene(kernel: Kernel, drive: Drive) -> None:
         for opcode in (17, 25, 22, 63, 4096):
             unique = kernel.send(opcode, 1, bytes(16))
-            assert wire.request(bytearray(await kernel.passed()))[1:3] == (opcode, unique)
+            assert wire.REQUEST.unpack_from(await kernel.passed())[1:3] == (opcode, unique)
 
     run(world, scene)
 

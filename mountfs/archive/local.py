@@ -11,7 +11,7 @@ from __future__ import annotations
 import abc
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar, TypeVarTuple
 
 from mountfs.archive import window
@@ -47,9 +47,16 @@ class Local(abc.ABC):
     async def on_disk(self, call: Callable[[*Ts], T], *args: *Ts) -> T:
         """``call`` in a thread; the local file stays open until it is done, whoever lets it go meanwhile: the number of
         a closed descriptor may be another file's by then."""
+        return await self._in_thread(self.workers.disk, call, *args)
+
+    async def on_cpu(self, call: Callable[[*Ts], T], *args: *Ts) -> T:
+        """The same for what computes as well."""
+        return await self._in_thread(self.workers.cpu, call, *args)
+
+    async def _in_thread(self, workers: Callable[..., Awaitable[T]], call: Callable[[*Ts], T], *args: *Ts) -> T:
         self._disk_work += 1
         try:
-            return await self.workers.disk(call, *args)
+            return await workers(call, *args)
         finally:
             self._disk_work -= 1
             if self._closing and not self._disk_work:
@@ -116,21 +123,21 @@ class Local(abc.ABC):
             parts.append(self.kept.read(at, span.stop - at))
         return b"".join(parts)
 
-    async def put(self, start: int, data: bytes) -> None:
-        """Keeps bytes that came: in the local file, or in memory where that takes them not even once what nobody uses
-        was let go."""
+    async def put(self, start: int, data: bytes | memoryview) -> None:
+        """Keeps bytes that came, in the local file, or in memory where that takes them not even once what nobody uses
+        was let go. A buffer may be used again afterwards."""
         try:
             await self.on_disk(self.kept.write, start, data)
         except CacheFull as exc:
             if not self._make_room() or not await self._written(start, data):
-                self._hold(start, data)
+                self._hold(start, bytes(data))
                 if not self._refused:  # one line, however many writes it is
                     self._refused = True
                     log.warning("%s: the cache cannot keep what is read: %s", self.label, exc)
                 return
         self._refused = False
 
-    async def _written(self, start: int, data: bytes) -> bool:
+    async def _written(self, start: int, data: bytes | memoryview) -> bool:
         try:
             await self.on_disk(self.kept.write, start, data)
         except CacheFull:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from mountfs.archive import window
 from mountfs.archive.transfers import BLOCK, Archive
 from mountfs.content import Pump
+from mountfs.errors import CacheDamaged
 from mountfs.model import Member, Span
 from mountfs.zipformat import Inflater, printable
 
@@ -61,26 +62,36 @@ class InflatePump(Pump):
             await self._archive.workers.cpu(self._inflater.finish)
             tell_trailing(self._archive.label, self._member, self._inflater.trailing + rest)
             return True
-        if self._pieces is None:
-            self._pieces = self._inflater.feed(await self._fetch())
-        if await self._archive.workers.cpu(self._inflate, self._pieces, emit, target):
+        need = await self._fetch() if self._pieces is None else None
+        try:
+            done = await self._archive.on_cpu(self._inflate, need, emit, target)
+        except CacheDamaged:
+            if need is None or self._pieces is not None:
+                raise
+            self._pieces = self._inflater.feed(await self._archive.read(need))  # held in memory, or to be fetched again
+            done = await self._archive.on_cpu(self._inflate, None, emit, target)
+        if done:
             self._pieces = None
         return False
 
-    async def _fetch(self) -> bytes:
-        """The next compressed bytes."""
+    async def _fetch(self) -> Span:
+        """Where the next compressed bytes are, which are here."""
         # On a block's edge, else the last block of a window is a request of its own.
         stop = (self._at + self._step) // BLOCK * BLOCK
         need = Span(self._at, min(max(stop, self._at + 1), self._data.stop))
         ahead = min(self._stream.step(need), self._data.stop - need.stop)
         await self._archive.ensure(need, ahead=ahead, parallel=self._archive.parallel_for(self._stream))
-        packed = await self._archive.read(need)
         self._at = need.stop
         self._step = min(self._step * 2, MOST_STEP)
-        return packed
+        return need
 
-    def _inflate(self, pieces: Iterator[bytes], emit: Callable[[bytes], None], target: Callable[[], int]) -> bool:
-        """Inflates until enough is made; answers whether ``pieces`` are used up."""
+    def _inflate(self, need: Span | None, emit: Callable[[bytes], None], target: Callable[[], int]) -> bool:
+        """Inflates ``need``, or goes on with what was not finished, until enough is made; answers whether it is used
+        up. Reading it is this thread's too: 1 MiB would hold up the loop for 0.3 ms."""
+        if need is not None:
+            self._pieces = self._inflater.feed(self._archive.kept.read(need.start, need.size))
+        pieces = self._pieces
+        assert pieces is not None
         enough = self._inflater.produced + MOST_MADE
         for piece in pieces:
             emit(piece)

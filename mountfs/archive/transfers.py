@@ -356,30 +356,28 @@ class Archive(Local):
 
     async def pour(self, body: Body, transfer: Transfer) -> None:
         """Writes a body as it comes: in batches, but at once when it completes somebody's need."""
-        batch: list[bytes] = []
+        buffer = memoryview(bytearray(max(BLOCK, min(FLUSH, transfer.stop - transfer.at))))
         size = 0
         try:
-            async for chunk in body:
-                batch.append(chunk)
-                size += len(chunk)
+            while count := await body.read_into(buffer[size:]):
+                size += count
                 at = transfer.at + size
-                if size >= FLUSH or self._completes(transfer.at, at) or at >= transfer.stop:
-                    await self._flush(transfer, batch)
-                    batch, size = [], 0
+                if size == len(buffer) or self._completes(transfer.at, at) or at >= transfer.stop:
+                    await self._flush(transfer, buffer[:size])
+                    size = 0
                     if transfer.at >= transfer.stop:
                         return
         except ServiceError:
-            if batch:  # what came before a break counts
-                await self._flush(transfer, batch)
+            if size:  # what came before a break counts
+                await self._flush(transfer, buffer[:size])
             raise
-        if batch:
-            await self._flush(transfer, batch)
+        if size:
+            await self._flush(transfer, buffer[:size])
 
     def _completes(self, start: int, stop: int) -> bool:
         return any(start < waiter.need.stop <= stop for waiter in self._waiters)
 
-    async def _flush(self, transfer: Transfer, batch: list[bytes]) -> None:
-        data = batch[0] if len(batch) == 1 else b"".join(batch)
+    async def _flush(self, transfer: Transfer, data: memoryview) -> None:
         data = data[: max(0, transfer.stop - transfer.at)]
         await self.put(transfer.at, data)
         transfer.at += len(data)

@@ -34,6 +34,7 @@ from mountfs.errors import (
     ReadOnly,
     SnapshotLost,
 )
+from mountfs.filesystem.listers import Listers
 from mountfs.filesystem.nodes import DOTS, NOBODY, Attributes, Caller, Dentry, Node, OpenDirectory, OpenFile, Row
 from mountfs.filesystem.table import FOREVER_TTL, Nodes
 from mountfs.filesystem.usage import Usage
@@ -58,6 +59,7 @@ class AtHand:
         self._files: Handles[OpenFile] = Handles()
         self._directories: Handles[OpenDirectory] = Handles()
         self._crawled: Counter[str] = Counter()
+        self._listers = Listers()
 
     # -- attributes and names ------------------------------------------------------------------------------------
 
@@ -73,12 +75,15 @@ class AtHand:
         """The names of those an inode has."""
         return names_of(self.nodes.node(inode))
 
-    def lookup_at_hand(self, parent: Inode, name: bytes) -> tuple[Attributes, Node] | None:
+    def lookup_at_hand(self, parent: Inode, name: bytes, pid: int = 0) -> tuple[Attributes, Node] | None:
         """The inode of a name. Raises NotFound where it is known not to be there."""
         node = self.nodes.node(parent)
         if node.session is not None:
             snapshot = node.session.current
-            return self.nodes.child(node, snapshot, name) if snapshot is not None else None
+            found = self.nodes.child(node, snapshot, name) if snapshot is not None else None
+            if found is not None and found[1].place >= 0:
+                self._listers.looked_up(pid)
+            return found
         if node.sessions is None:
             sessions = self._providers.get(name)
             if sessions is None:
@@ -127,17 +132,23 @@ class AtHand:
     def readdir(self, handle: int, cookie: int) -> Iterator[Dentry]:
         """The dentries after ``cookie`` (0: the start), '.' and '..' first. Cookies stay valid while the handle is
         open."""
-        for name, node, mode, size, mtime_ns, ttl, at in self.rows(handle, cookie):
+        for name, _, node, mode, size, mtime_ns, ttl, at in self.rows(handle, cookie):
+            assert node is not None
             yield Dentry(name, Attributes(node.inode, mode, size, mtime_ns, ttl), at, node if at > DOTS else None)
 
-    def rows(self, handle: int, cookie: int) -> Iterator[Row]:
-        """The same as plain tuples."""
+    def rows(self, handle: int, cookie: int, pid: int = 0) -> Iterator[Row]:
+        """The same as plain tuples; files as names alone where the process that lists seems to want no more. ``pid``:
+        0 for all attributes."""
         opened = self._directories.get(handle)
         if opened is None:
             raise BadHandle("no such directory handle")
-        return self._rows(opened, cookie)
+        snapshot, alone = opened.snapshot, False
+        if snapshot is not None:
+            now = trio.current_time()
+            alone = self._listers.names_alone(pid, snapshot, opened.place, now, first=cookie == 0)
+        return self._rows(opened, cookie, names_alone=alone)
 
-    def _rows(self, opened: OpenDirectory, cookie: int) -> Iterator[Row]:
+    def _rows(self, opened: OpenDirectory, cookie: int, *, names_alone: bool) -> Iterator[Row]:
         if cookie <= 0:
             yield self._row(b".", opened.node, 1)
         if cookie <= 1:
@@ -145,14 +156,14 @@ class AtHand:
             yield self._row(b"..", above or self.nodes.root, DOTS)
         first = max(0, cookie - DOTS)
         if opened.node.session is not None:
-            yield from self.nodes.rows(opened, first)
+            yield from self.nodes.rows(opened, first, names_alone=names_alone)
         else:
             for at, (name, node) in enumerate(self._top(opened, first), first + DOTS + 1):
                 yield self._row(name, node, at)
 
     def _row(self, name: bytes, node: Node, cookie: int) -> Row:
         _, mode, size, mtime_ns, ttl = self.nodes.attributes(node)
-        return name, node, mode, size, mtime_ns, ttl, cookie
+        return name, node.inode, node, mode, size, mtime_ns, ttl, cookie
 
     def _top(self, opened: OpenDirectory, first: int) -> Iterator[tuple[bytes, Node]]:
         """The names of the root, or of a provider."""

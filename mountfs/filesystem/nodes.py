@@ -81,9 +81,10 @@ class Attributes(NamedTuple):
     ttl: float
 
 
-Row = tuple[bytes, "Node", int, int, int, float, int]
-"""A ``Dentry`` as a plain tuple, for those who make a hundred thousand: name, node, and its attributes (mode, size in
-bytes, time in ns, seconds they may be believed), cookie."""
+Row = tuple[bytes, Inode, "Node | None", int, int, int, float, int]
+"""A ``Dentry`` as a plain tuple, for those who make a hundred thousand: name, inode, node, and its attributes (mode,
+size in bytes, time in ns, seconds they may be believed), cookie. Without a node it is a name alone: of its attributes
+only the type (in ``mode``) is told."""
 DOTS = 2
 """The cookies of '.' and '..', of which the kernel keeps no count, are up to this."""
 

@@ -75,7 +75,7 @@ class Express:
         self._offered = 0
         self._waiting: dict[int, tuple[int, int, int]] = {}
         """Of requests that wait, libfuse's and our own: unique -> (opcode, inode, pid)."""
-        handlers: dict[int, tuple[str, Callable[[int, int, int, int], bytes | None]]] = {
+        handlers: dict[int, tuple[str, Callable[[int, Inode, int, int], bytes | None]]] = {
             wire.LOOKUP: ("lookup", self._lookup),
             wire.FORGET: ("forget", self._forget),
             wire.BATCH_FORGET: ("forget", self._batch_forget),
@@ -127,7 +127,7 @@ class Express:
     def _answer(self, length: int) -> bytes | None:
         """Answers the request in the buffer; gives it back if that is libfuse's. The guard."""
         began = self._began = perf_counter()
-        _, opcode, unique, nodeid, pid = wire.request(self._buffer)
+        _, opcode, unique, nodeid, _, _, pid, _ = wire.REQUEST.unpack_from(self._buffer)
         row = self._handlers[opcode] if opcode < wire.OPCODES else None
         if row is None:
             return self._for_libfuse(length, opcode, unique, nodeid, pid)
@@ -206,7 +206,7 @@ class Express:
                     reply = wire.handshake_for_kernel(reply, self._offered, MAX_BACKGROUND)
                 self._reply(reply)
 
-    def _interrupt(self, unique: int, nodeid: int, pid: int, length: int) -> bytes:  # noqa: ARG002
+    def _interrupt(self, unique: int, nodeid: Inode, pid: int, length: int) -> bytes:  # noqa: ARG002
         (target,) = wire.INTERRUPT_IN.unpack_from(self._buffer, wire.HEADER)
         if (waiting := self._waiting.get(target)) is not None:
             self._fs.waiting.look_at(waiting[2])
@@ -224,8 +224,8 @@ class Express:
                                inode, size, -(-size // SECTOR), s, s, s, ns, ns, ns,
                                mode & self._mask, 1, self._uid, self._gid, 0, BLOCK, 0)
 
-    def _getattr(self, unique: int, nodeid: int, pid: int, length: int) -> bytes:  # noqa: ARG002
-        inode, mode, size, mtime_ns, ttl = self._fs.attributes(Inode(nodeid))
+    def _getattr(self, unique: int, nodeid: Inode, pid: int, length: int) -> bytes:  # noqa: ARG002
+        inode, mode, size, mtime_ns, ttl = self._fs.attributes(nodeid)
         whole = int(ttl)
         s, ns = divmod(mtime_ns or self._born, NANOSECONDS)
         return wire.KNOWN.pack(wire.KNOWN.size, 0, unique, whole, int((ttl - whole) * NANOSECONDS), 0,
@@ -233,12 +233,12 @@ class Express:
                                mode & self._mask, 1, self._uid, self._gid, 0, BLOCK, 0)
     # fmt: on
 
-    def _lookup(self, unique: int, nodeid: int, pid: int, length: int) -> bytes | None:  # noqa: ARG002
+    def _lookup(self, unique: int, nodeid: Inode, pid: int, length: int) -> bytes | None:
         name = bytes(memoryview(self._buffer)[wire.HEADER : length - 1])
         try:
-            found = self._fs.lookup_at_hand(Inode(nodeid), name)
+            found = self._fs.lookup_at_hand(nodeid, name, pid)
         except NotFound:
-            return self._negative(unique, Inode(nodeid), name)
+            return self._negative(unique, nodeid, name)
         if found is None:
             return None
         attributes, node = found
@@ -254,11 +254,11 @@ class Express:
         self._counts["lookup"].failures[errno.ENOENT] += 1  # to the guard it is an answer
         return self._found(unique, Attributes(Inode(0), 0, 0, 0, ttl))
 
-    def _forget(self, unique: int, nodeid: int, pid: int, length: int) -> bytes:  # noqa: ARG002
-        self._nodes.forget(Inode(nodeid), wire.FORGET_IN.unpack_from(self._buffer, wire.HEADER)[0])
+    def _forget(self, unique: int, nodeid: Inode, pid: int, length: int) -> bytes:  # noqa: ARG002
+        self._nodes.forget(nodeid, wire.FORGET_IN.unpack_from(self._buffer, wire.HEADER)[0])
         return DONE
 
-    def _batch_forget(self, unique: int, nodeid: int, pid: int, length: int) -> bytes:  # noqa: ARG002
+    def _batch_forget(self, unique: int, nodeid: Inode, pid: int, length: int) -> bytes:  # noqa: ARG002
         count, _ = wire.BATCH_IN.unpack_from(self._buffer, wire.HEADER)
         first = wire.HEADER + wire.BATCH_IN.size
         rows = memoryview(self._buffer)[first : first + count * wire.FORGET_ONE.size]
@@ -268,25 +268,29 @@ class Express:
 
     # -- directories ---------------------------------------------------------------------------------------------
 
-    def _opendir(self, unique: int, nodeid: int, pid: int, length: int) -> bytes | None:  # noqa: ARG002
-        handle = self._fs.opendir_at_hand(Inode(nodeid))
+    def _opendir(self, unique: int, nodeid: Inode, pid: int, length: int) -> bytes | None:  # noqa: ARG002
+        handle = self._fs.opendir_at_hand(nodeid)
         return wire.opened(unique, handle, 0) if handle is not None else None
 
-    def _readdirplus(self, unique: int, nodeid: int, pid: int, length: int) -> bytes:  # noqa: ARG002
+    def _readdirplus(self, unique: int, nodeid: Inode, pid: int, length: int) -> bytes:  # noqa: ARG002
         handle, cookie, room = wire.READ_IN.unpack_from(self._buffer, wire.HEADER)
         pack, padding, fixed = wire.DIRENT_PLUS.pack, wire.PADDING, wire.DIRENT_PLUS.size
         mask, uid, gid, born = self._mask, self._uid, self._gid, self._born
         parts: list[bytes] = []
         told: list[Node] = []
-        for name, node, mode, size, mtime_ns, ttl, at in self._fs.rows(handle, cookie):
+        untold, pack_name = wire.UNTOLD, wire.DIRENT.pack
+        for name, inode, node, mode, size, mtime_ns, ttl, at in self._fs.rows(handle, cookie, pid):
             length = len(name)
             pad = padding[length & 7]
             room -= fixed + length + len(pad)
             if room < 0:
-                if at > DOTS:
+                if node is not None and at > DOTS:
                     self._nodes.unused(node)
                 break
-            inode, whole = node.inode, int(ttl)
+            if node is None:
+                parts += untold, pack_name(inode, at, length, mode >> 12), name, pad
+                continue
+            whole = int(ttl)
             part = int((ttl - whole) * NANOSECONDS)
             s, ns = divmod(mtime_ns or born, NANOSECONDS)
             blocks = -(-size // SECTOR)
@@ -301,18 +305,18 @@ class Express:
             self._nodes.remember(node)
         return wire.answered(unique, b"".join(parts))
 
-    def _releasedir(self, unique: int, nodeid: int, pid: int, length: int) -> bytes:  # noqa: ARG002
+    def _releasedir(self, unique: int, nodeid: Inode, pid: int, length: int) -> bytes:  # noqa: ARG002
         self._fs.close_directory(wire.HANDLE_IN.unpack_from(self._buffer, wire.HEADER)[0])
         return wire.failed(unique, 0)
 
     # -- files ---------------------------------------------------------------------------------------------------
 
-    def _open(self, unique: int, nodeid: int, pid: int, length: int) -> bytes | None:  # noqa: ARG002
+    def _open(self, unique: int, nodeid: Inode, pid: int, length: int) -> bytes | None:  # noqa: ARG002
         flags, _ = wire.OPEN_IN.unpack_from(self._buffer, wire.HEADER)
-        handle = self._fs.open_at_hand(Inode(nodeid), writing=bool(flags & WRITE_FLAGS), caller=Caller(pid))
+        handle = self._fs.open_at_hand(nodeid, writing=bool(flags & WRITE_FLAGS), caller=Caller(pid))
         return wire.opened(unique, handle, wire.KEEP_CACHE) if handle is not None else None
 
-    def _read(self, unique: int, nodeid: int, pid: int, length: int) -> bytes:  # noqa: ARG002
+    def _read(self, unique: int, nodeid: Inode, pid: int, length: int) -> bytes:  # noqa: ARG002
         handle, offset, size = wire.READ_IN.unpack_from(self._buffer, wire.HEADER)
         data = self._fs.read_at_hand(handle, offset, size)
         if data is None:
@@ -324,7 +328,7 @@ class Express:
             self._counts["read"].add(perf_counter() - self._began)
         return DONE
 
-    def _release(self, unique: int, nodeid: int, pid: int, length: int) -> bytes:  # noqa: ARG002
+    def _release(self, unique: int, nodeid: Inode, pid: int, length: int) -> bytes:  # noqa: ARG002
         self._fs.close_file(wire.HANDLE_IN.unpack_from(self._buffer, wire.HEADER)[0])
         return wire.failed(unique, 0)
 

@@ -98,32 +98,30 @@ class Download:
             return await self._pour(body, kept, body.start)
 
     async def _pour(self, body: Body, kept: Kept, at: int) -> int:
-        batch: list[bytes] = []
+        buffer = memoryview(bytearray(FLUSH))
         size = 0
         self.progress.bytes = at
         try:
-            async for chunk in body:
-                batch.append(chunk)
-                size += len(chunk)
-                if size >= FLUSH:
-                    at = await self._keep(kept, at, batch)
-                    batch, size = [], 0
+            while count := await body.read_into(buffer[size:]):
+                size += count
+                if size == FLUSH:
+                    at = await self._keep(kept, at, buffer)
+                    size = 0
         except ServiceError:  # what came before a break counts
-            await self._keep(kept, at, batch)
+            await self._keep(kept, at, buffer[:size])
             raise
-        return await self._keep(kept, at, batch)
+        return await self._keep(kept, at, buffer[:size])
 
-    async def _keep(self, kept: Kept, at: int, batch: list[bytes]) -> int:
+    async def _keep(self, kept: Kept, at: int, data: memoryview) -> int:
         """Writes what came; answers where the next byte belongs."""
-        if batch:
-            data = b"".join(batch)
+        if data:
             await self._write(kept, at, data)
             at += len(data)
             self.progress.bytes = at
             self.check_size(at, whole=True)
         return at
 
-    async def _write(self, kept: Kept, at: int, data: bytes) -> None:
+    async def _write(self, kept: Kept, at: int, data: memoryview) -> None:
         """Waits a little for room in the cache: what was read a moment ago will not be in use for long."""
         patience = trio.current_time() + ROOM
         while True:

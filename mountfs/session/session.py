@@ -27,7 +27,7 @@ from mountfs.errors import MountfsError, NotReady, SnapshotLost, Unreachable
 from mountfs.model import Phase, SessionInfo
 from mountfs.session.download import Progress
 from mountfs.session.keeping import Keeping
-from mountfs.session.life import NOTHING, Belief, State, after_error, after_snapshot, refetch_after
+from mountfs.session.life import FOREVER, NOTHING, Belief, State, after_error, after_snapshot, refetch_after
 from mountfs.session.opening import Opening
 from mountfs.session.record import info_known, info_of
 from mountfs.session.snapshot import Snapshot
@@ -114,6 +114,8 @@ class Session:
 
     def seconds_left(self) -> float:
         """How long the kernel may believe what it is told now."""
+        if self.belief.until == FOREVER:  # asked for every name: a look at the clock is a tenth of a lookup
+            return FOREVER
         now = trio.current_time()
         if self._kept(now):
             return max(self.belief.left(now), 1.0)

@@ -1,8 +1,9 @@
 """Archive bytes as they come: exactly as many as announced, or an error.
 
-A ``Body`` is read by ``async for chunk in body``. It ends normally only when every announced byte has been given out;
-a reset, a short answer or silence longer than ``read_timeout`` raises. The deadline of the request that opened it
-does not bind it: a transfer may go on while it makes progress, and whoever waits for it has a scope of their own.
+A ``Body`` is read by ``async for chunk in body``, or by ``read_into`` if it may be long. It ends normally only when
+every announced byte has been given out; a reset, a short answer or silence longer than ``read_timeout`` raises. The
+deadline of the request that opened it does not bind it: a transfer may go on while it makes progress, and whoever waits
+for it has a scope of their own.
 
 Concurrency: one reader.
 """
@@ -19,6 +20,7 @@ import trio
 from mountfs.errors import BadAnswer, ServiceError, ServiceFailed
 from mountfs.model import Validator
 from mountfs.transport.failures import AGAIN, CAUGHT_IN_BODY, explain_body
+from mountfs.transport.streams import Incoming
 
 DECODED_CHUNK = 1 << 20
 """Bytes decoded at once: a small encoded chunk must not become a thousand times its size in memory."""
@@ -102,11 +104,15 @@ class Body:
         self._decoder = Decoder() if facts.encoded else None
         self._left = None if facts.stop is None else facts.stop - facts.start
         self._ended = False
+        self._rest = memoryview(b"")
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
+        if self._rest:
+            rest, self._rest = bytes(self._rest), memoryview(b"")
+            return rest
         while not self._ended:
             if self._decoder is not None:
                 piece = self._decoded(self._decoder)
@@ -124,6 +130,20 @@ class Body:
             return decoder.pull()
         except zlib.error as error:
             raise ServiceFailed(f"{self._what}: the answer's content encoding is damaged", advice=AGAIN) from error
+
+    async def read_into(self, buffer: memoryview) -> int:
+        """The next bytes, at most a bufferful; 0 when every byte has been given out. Raises what iterating raises."""
+        if not self._rest:
+            if self._decoder is None and isinstance(self._chunks, Incoming):
+                return 0 if self._ended else await self._receive_into(buffer, self._chunks)
+            try:
+                self._rest = memoryview(await anext(self))
+            except StopAsyncIteration:
+                return 0
+        size = min(len(buffer), len(self._rest))
+        buffer[:size] = self._rest[:size]
+        self._rest = self._rest[size:]
+        return size
 
     async def read(self, limit: int) -> bytes:
         """All of it. Raises BadAnswer when it is longer than ``limit`` bytes."""
@@ -149,14 +169,30 @@ class Body:
             self._finish()
             return b""
         except CAUGHT_IN_BODY as error:
-            row = explain_body(error)
-            raise row.error(f"{self._what}: {row.says}", advice=row.advice) from error
-        self._count(len(chunk))
+            raise self._explained(error) from error
+        self._came(len(chunk))
+        return chunk
+
+    async def _receive_into(self, buffer: memoryview, incoming: Incoming) -> int:
+        try:
+            size = await incoming.read_into(buffer)
+        except CAUGHT_IN_BODY as error:
+            raise self._explained(error) from error
+        if not size:
+            self._finish()
+        self._came(size)
+        return size
+
+    def _explained(self, error: Exception) -> ServiceError:
+        row = explain_body(error)
+        return row.error(f"{self._what}: {row.says}", advice=row.advice)
+
+    def _came(self, size: int) -> None:
+        self._count(size)
         if self._left is not None:
-            self._left -= len(chunk)
+            self._left -= size
             if self._left < 0:
                 raise BadAnswer(f"{self._what}: more bytes came than were announced", advice=AGAIN)
-        return chunk
 
     def _finish(self) -> None:
         self._ended = True

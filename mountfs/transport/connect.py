@@ -10,11 +10,11 @@ Concurrency: everything runs on the trio loop; only getaddrinfo leaves it.
 
 from __future__ import annotations
 
-import contextlib
+import math
 import socket
 import ssl
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
-from typing import Any, cast
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any
 
 import httpcore
 import httpx
@@ -22,16 +22,13 @@ import trio
 
 from mountfs.errors import ConfigError
 from mountfs.transport.proxies import Proxies, Proxy
+from mountfs.transport.streams import Incoming, Stream
 
 KEEPALIVE = 60.0
 """Seconds an idle connection is kept: httpx's 5 s would pay TLS again at nearly every command a person types."""
-CLOSE_PATIENCE = 3.0
-"""Seconds closing one connection may take."""
 RESOLVER_THREADS = 4
 ATTEMPT_DELAY = 0.25
 """Seconds before the next address is tried beside the last (RFC 8305 §5)."""
-READ_SIZE = 256 << 10
-"""Bytes read from a socket at once; httpcore asks for 64 KiB, which costs four times the system calls."""
 
 AcceptsAddress = Callable[[str, str], bool]
 Resolve = Callable[[str, int], list[str]]
@@ -47,38 +44,6 @@ class ProxyUnreachable(httpcore.ConnectError):
 
 class AddressForbidden(httpcore.ConnectError):
     """The host's name leads to an address the rules do not allow."""
-
-
-class Stream(httpcore.AsyncNetworkStream):
-    """A connection that reads in larger pieces; everything else is the inner stream's."""
-
-    def __init__(self, inner: httpcore.AsyncNetworkStream) -> None:
-        self._inner = inner
-
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return await self._inner.read(max(max_bytes, READ_SIZE), timeout)
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        await self._inner.write(buffer, timeout)
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
-
-    async def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.AsyncNetworkStream:
-        return Stream(await self._inner.start_tls(ssl_context, server_hostname, timeout))
-
-    def get_extra_info(self, info: str) -> Any:
-        if info == "is_readable" and _closed(self._inner):
-            # httpcore asks this of pooled connections; on a socket that was closed under it, its trio backend raises.
-            return True
-        return self._inner.get_extra_info(info)
-
-
-def _closed(stream: httpcore.AsyncNetworkStream) -> bool:
-    socket = stream.get_extra_info("socket")
-    return socket is not None and socket.fileno() < 0
 
 
 class Backend(httpcore.AsyncNetworkBackend):
@@ -228,9 +193,9 @@ class PooledTransport(httpx.AsyncBaseTransport):
                 extensions=request.extensions,
             )
         )
-        return httpx.Response(
-            answer.status, headers=answer.headers, stream=_Incoming(answer), extensions=answer.extensions
-        )
+        silence = request.extensions.get("timeout", {}).get("read") or math.inf
+        incoming = Incoming(answer, silence)
+        return httpx.Response(answer.status, headers=answer.headers, stream=incoming, extensions=answer.extensions)
 
     async def aclose(self) -> None:
         for pool in (self._direct, *self._proxied.values()):
@@ -262,37 +227,3 @@ class PooledTransport(httpx.AsyncBaseTransport):
                 "the environment names a SOCKS proxy, and the package socksio is not installed",
                 advice="install httpx[socks], or name an http:// proxy in HTTPS_PROXY",
             ) from error
-
-
-class _Incoming(httpx.AsyncByteStream):
-    """An answer's bytes as they come, and a way to stop that leaves no generator half run.
-
-    httpcore reads through nested asynchronous generators. Dropping them in the middle leaves their clean-up to the
-    garbage collector, which trio warns of; so ``aclose`` closes the socket and lets the next read fail through all.
-    """
-
-    def __init__(self, answer: httpcore.Response) -> None:
-        self._answer = answer
-        self._chunks: AsyncIterator[bytes] | None = None
-        self._ended = False
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        if self._chunks is None:
-            self._chunks = aiter(cast("AsyncIterable[bytes]", self._answer.stream))
-        try:
-            return await anext(self._chunks)
-        except BaseException:
-            self._ended = True
-            raise
-
-    async def aclose(self) -> None:
-        with trio.move_on_after(CLOSE_PATIENCE, shield=True):
-            if self._chunks is not None and not self._ended:
-                await self._answer.extensions["network_stream"].aclose()
-                with contextlib.suppress(httpcore.NetworkError, httpcore.ProtocolError, StopAsyncIteration):
-                    while True:
-                        await anext(self)
-            await self._answer.aclose()

@@ -22,6 +22,7 @@ from mountfs.model import Inode
 
 ROOT = Inode(1)
 _MASK = (1 << 63) - 1  # positive for programs that keep st_ino in a signed 64-bit integer (sqlite, Java)
+_NUMBER = struct.Struct("<Q")
 _FACTS = struct.Struct("<xQQQ")  # the first byte is a NUL: no name holds one
 
 
@@ -42,21 +43,23 @@ class Numbering:
     def __init__(self, *prefix: str) -> None:
         self._prefix = blake2b(b"".join(len(p).to_bytes(4, "little") + p.encode() for p in prefix), digest_size=8)
 
-    def of(self, path: bytes, *facts: int) -> Inode:
-        """The first candidate for ``path``; ``facts`` (size, CRC, salt) are what makes a changed file another."""
+    def of(self, path: bytes, size: int = -1, crc: int = 0, salt: int = 0) -> Inode:
+        """The first candidate for ``path``; a file's ``size`` (in bytes), ``crc`` and ``salt`` are what makes a changed
+        one another."""
         head, slash, name = path.rpartition(b"/")
-        return self.under(head + slash)(name, *facts)
+        return self.under(head + slash)(name, size, crc, salt)
 
     def under(self, directory: bytes) -> Callable[..., Inode]:
         """``of`` for the names of one directory (its path with a final slash, or nothing): hashes the path once."""
         begun = self._prefix.copy()
         begun.update(b"/" + directory)
+        copy, pack, unpack = begun.copy, _FACTS.pack, _NUMBER.unpack
 
-        def of(name: bytes, *facts: int) -> Inode:
-            state = begun.copy()
-            state.update(name + _FACTS.pack(*facts) if facts else name)
-            number = int.from_bytes(state.digest(), "little") & _MASK
-            return Inode(number if number > ROOT else number + 2)
+        def of(name: bytes, size: int = -1, crc: int = 0, salt: int = 0) -> Inode:
+            state = copy()
+            state.update(name + pack(size, crc, salt) if size >= 0 else name)
+            number = unpack(state.digest())[0] & _MASK
+            return number if number > ROOT else number + 2  # type: ignore[no-any-return]  # Inode() costs 60 ns
 
         return of
 

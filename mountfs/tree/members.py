@@ -48,6 +48,9 @@ class MemberList(Protocol):
 
     def brief(self, index: int, /) -> Brief: ...
 
+    def stamp(self, index: int, /) -> tuple[int, int]:
+        """(size in bytes, CRC-32): what makes a changed file another."""
+
     def digest(self) -> bytes: ...
 
 
@@ -99,6 +102,10 @@ class MemberTable:
     def brief(self, index: int) -> Brief:
         member = self._members[index]
         return Brief(member.size, member.crc, member.mtime_ns, member.kind, member.executable)
+
+    def stamp(self, index: int) -> tuple[int, int]:
+        member = self._members[index]
+        return member.size, member.crc
 
     def digest(self) -> bytes:
         """Equal for tables of the same names, sizes and CRCs."""

