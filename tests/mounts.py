@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import os
 import signal
 import socket
@@ -25,7 +26,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import pytest
 
@@ -182,6 +183,14 @@ class Daemon:
 
     def logged(self) -> str:
         return self.log.read_text(errors="replace")
+
+    def status(self) -> dict[str, Any]:
+        """What ``mountfs status --json`` says of this mount."""
+        environment = {"XDG_RUNTIME_DIR": str(self.place.parent / f"{self.place.name}.home" / "run")}
+        command = [sys.executable, "-m", "mountfs", "status", "--json", "--config", str(self._config), str(self.place)]
+        told = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **environment})
+        mount: dict[str, Any] = json.loads(told.stdout)["mounts"][0]
+        return mount
 
     def send(self, number: signal.Signals) -> None:
         """A signal to the daemon."""

@@ -43,10 +43,11 @@ class Kernel:
             end.setblocking(False)
         self.express = Express(fs, Owner(7, 8, 0o027, 10**18), self.relay, nursery)
         self._unique = 100
+        self.pid = os.getpid()
 
     def send(self, opcode: int, nodeid: int, body: bytes = b"") -> int:
         self._unique += 2
-        header = wire.REQUEST.pack(wire.HEADER + len(body), opcode, self._unique, nodeid, 0, 0, os.getpid(), 0)
+        header = wire.REQUEST.pack(wire.HEADER + len(body), opcode, self._unique, nodeid, 0, 0, self.pid, 0)
         self._end.send(header + body)
         return self._unique
 
@@ -164,6 +165,7 @@ def test_a_listing_goes_on_where_the_last_reply_ended(world: World) -> None:
         top = await kernel.find(*PARENTS)
         _, body = await kernel.ask(wire.OPENDIR, top, wire.OPEN_IN.pack(0, 0))
         (handle,) = wire.HANDLE_IN.unpack_from(body)
+        kernel.pid = 0  # another namespace's: it is told all attributes
         before = drive.fs.statistics()["inodes"]
         seen: list[bytes] = []
         cookie = 0
@@ -178,6 +180,45 @@ def test_a_listing_goes_on_where_the_last_reply_ended(world: World) -> None:
                 body = body[wire.DIRENT_PLUS.size + length + (-length % 8) :]
         assert len(seen) == len(set(seen)) == 62
         assert drive.fs.statistics()["inodes"] == before + 60
+
+    run(world, scene)
+
+
+def test_names_alone_are_no_lookups(world: World) -> None:
+    """A process that only lists is told files' names, numbers and types, and the kernel holds nothing of them, while
+    directories come whole; the first file it looks up makes it one that is told everything."""
+    world.session("kaizen", zip_of({"a.txt": BODY, "empty": b"", "dir/b.txt": b"beta"}))
+
+    async def scene(kernel: Kernel, drive: Drive) -> None:
+        top = await kernel.find(*PARENTS)
+
+        async def listing() -> dict[bytes, tuple[int, int, int, int]]:
+            """By name: the nodeid, the size, the inode number and the type told."""
+            _, body = await kernel.ask(wire.OPENDIR, top, wire.OPEN_IN.pack(0, 0))
+            (handle,) = wire.HANDLE_IN.unpack_from(body)
+            _, body = await kernel.ask(wire.READDIRPLUS, top, wire.READ_IN.pack(handle, 0, 4096) + bytes(20))
+            found = {}
+            while body:
+                row = wire.DIRENT_PLUS.unpack_from(body)
+                length = row[-2]
+                found[body[wire.DIRENT_PLUS.size :][:length]] = row[0], row[7], row[-4], row[-1]
+                body = body[wire.DIRENT_PLUS.size + length + (-length % 8) :]
+            await kernel.ask(wire.RELEASEDIR, top, wire.HANDLE_IN.pack(handle) + bytes(16))
+            return found
+
+        before = drive.fs.statistics()["inodes"]
+        names = await listing()
+        assert names[b"a.txt"][:2] == names[b"empty"][:2] == (0, 0)
+        assert names[b"dir"][0] == names[b"dir"][2] != 0
+        assert drive.fs.statistics()["inodes"] == before + 1
+        _, body = await kernel.ask(wire.LOOKUP, top, b"a.txt\0")
+        entry = wire.ENTRY.unpack(body)
+        assert names[b"a.txt"][2:] == (entry[0], 0o10)
+        told = await listing()
+        assert told[b"a.txt"] == (entry[0], len(BODY), *names[b"a.txt"][2:])
+        assert {name: row[2:] for name, row in told.items()} == {name: row[2:] for name, row in names.items()}
+        kernel.pid += 1  # another process
+        assert await listing() == names
 
     run(world, scene)
 

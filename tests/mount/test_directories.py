@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from drives import World
+from drives import World, zip_of
 from mounts import Daemon, Samples, needs_fuse, sh
 from zips import Part, archive
 
@@ -108,3 +108,21 @@ def test_dot_dot(samples: Samples) -> None:
     told = sh("stat", "-c", "%i", deep / "..", deep.parent).stdout.split()
     assert told[0] == told[1]
     assert sh("sh", "-c", "cd ../../../../.. && pwd -P", cwd=deep).stdout.strip() == str(samples.place)
+
+
+def test_find_has_the_kernel_keep_nothing(world: World, mount: Callable[..., Daemon]) -> None:
+    """``find`` sees every name, type and inode number, and no file becomes an inode the kernel knows; ``ls -lR`` and
+    ``cp`` of the same tree have all attributes, for the lookups of one directory at most."""
+    files = {f"d{number % 20:02}/f{number:04}.txt": b"x" * (number % 50) for number in range(2_000)}
+    world.session("dari", zip_of(files))
+    daemon = mount()
+    root = daemon.place / "dari" / "s_1"
+    listed = sh("find", root, "-type", "f", "-printf", r"%P\n").stdout.split()
+    assert sorted(listed) == sorted(files)
+    assert daemon.status()["filesystem"]["inodes"] < 100
+    for line in sh("ls", "-i", root / "d07").stdout.splitlines():
+        number, name = line.split()
+        assert os.lstat(root / "d07" / name).st_ino == int(number)
+    sizes = [line.split() for line in sh("find", root, "-type", "f", "-printf", r"%s %P\n").stdout.splitlines()]
+    assert {name: int(size) for size, name in sizes} == {name: len(data) for name, data in files.items()}
+    assert daemon.status()["filesystem"]["inodes"] > len(files)

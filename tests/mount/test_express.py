@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -96,7 +95,12 @@ def test_killed_programs_leave_no_handles(world: World, hole: Proxy, mount: MOUN
         program.kill()
         program.wait()
         program.stdout.close()
-    until(lambda: '"open_files": 0' in _status(daemon) and '"open_directories": 0' in _status(daemon))
+
+    def closed() -> bool:
+        facts = daemon.status()["filesystem"]
+        return facts["open_files"] == facts["open_directories"] == 0
+
+    until(closed)
 
 
 def test_it_goes_cleanly_while_it_is_asked(world: World, mount: MOUNT) -> None:
@@ -121,12 +125,3 @@ def test_it_goes_cleanly_while_it_is_asked(world: World, mount: MOUNT) -> None:
             ended.set()
             for asker in askers:
                 asker.join()
-
-
-def _status(daemon: Daemon) -> str:
-    """What ``mountfs status --json`` says of a mount."""
-    environment = {"XDG_RUNTIME_DIR": str(daemon.place.parent / f"{daemon.place.name}.home" / "run")}
-    config = str(daemon.place.parent / "config.toml")
-    command = [sys.executable, "-m", "mountfs", "status", "--json", "--config", config, str(daemon.place)]
-    told = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **environment})
-    return told.stdout
