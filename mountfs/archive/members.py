@@ -298,7 +298,7 @@ class ZipContent:
             return known
         span = self.members.span(index)
         head = Span(span.start, min(span.stop, span.start + STEP))
-        self.archive.neighbours.step(head)
+        self.archive.neighbours.step(head, self.archive.latency)
         await self.archive.ensure(head)
         start = self._data_start(await self.archive.read(head), span.start, member)
         size = member.size if member.method == STORED else member.compressed_size

@@ -79,7 +79,7 @@ class InflatePump(Pump):
         # On a block's edge, else the last block of a window is a request of its own.
         stop = (self._at + self._step) // BLOCK * BLOCK
         need = Span(self._at, min(max(stop, self._at + 1), self._data.stop))
-        ahead = min(self._stream.step(need), self._data.stop - need.stop)
+        ahead = min(self._stream.step(need, self._archive.latency), self._data.stop - need.stop)
         await self._archive.ensure(need, ahead=ahead, parallel=self._archive.parallel_for(self._stream))
         self._at = need.stop
         self._step = min(self._step * 2, MOST_STEP)

@@ -98,7 +98,7 @@ class Stored(Reader):
         return await self._archive.read(need)
 
     def _ahead(self, need: Span) -> tuple[int, int]:
-        ahead = min(self._stream.step(need), self._data.stop - need.stop)
+        ahead = min(self._stream.step(need, self._archive.latency), self._data.stop - need.stop)
         return ahead, self._archive.parallel_for(self._stream)
 
     def _forward(self, need: Span) -> None:

@@ -78,9 +78,11 @@ class Archive(Local):
         self._waiters: list[Waiter] = []
         self._failures: list[tuple[Span, MountfsError, float]] = []
         self._interest = 0
-        self._cursor: int | None = None
-        self._ahead_left = 0
-        self._latency = 0.0
+        self._opened: int | None = None
+        self.route: Callable[[int, int | None], Iterator[Span]] | None = None
+        """Where the members lie that a walk is expected to open after one, given the one before it."""
+        self.latency = 0.0
+        """Seconds to the first byte of a request, as of late."""
         self.fetched_bytes = 0
         self.came_whole = False
         self.told_by_opener = True
@@ -171,39 +173,37 @@ class Archive(Local):
         """Notes that a member is being opened whose bytes are not here; answers how many bytes beyond its span are
         worth fetching."""
         self.note_open(index, span, listed=listed)
-        return self.neighbours.step(span)
+        return self.neighbours.step(span, self.latency)
 
     def note_open(self, index: int, span: Span, *, listed: bool) -> None:
         """Every open feeds the walk, also one whose bytes are here: else a walk that is served well would be taken for
         one that has ended."""
         now = trio.current_time()
         self.walk.open(index, span, listed=listed, now=now)
-        if self.source is not None and self.walk.under_way(now):
-            if len(self._transfers) < self.parallel:
-                self._walk_ahead(span.start)
+        if self.source is None or not self.walk.under_way(now):
+            self.walk.end()
         else:
-            self._cursor = None
+            if not self.walk.running or self.uncovered(span):
+                self.walk.turn(span.start, self.total, self.route(index, self._opened) if self.route else None)
+            self._walk_ahead()
+        self._opened = index
 
     @property
     def parallel(self) -> int:
         """How many transfers at a time: more where a request waits long for its first byte."""
-        return window.FAR_PARALLEL if self._latency > window.FAR else window.PARALLEL
+        return window.FAR_PARALLEL if self.latency > window.FAR else window.PARALLEL
 
     def parallel_for(self, stream: window.Stream) -> int:
         """How many windows of a stream at a time."""
         return self.parallel if stream.at_largest else 1
 
-    def _walk_ahead(self, start: int) -> None:
-        """Keeps as many chunks of a walk on their way: from where it was first met on, round to there again."""
-        size = self.walk.chunk
-        if self._cursor is None:
-            self._cursor, self._ahead_left = start // size * size, self.total
-        while self._ahead_left > 0 and len(self._transfers) < self.parallel and self.walk.may_run_ahead():
-            at = self._cursor
-            stop = min((at // size + 1) * size, self.total)
-            self._fetch([Span(at, stop)], demand=False)
-            self._ahead_left -= stop - at
-            self._cursor = 0 if stop >= self.total else stop
+    def _walk_ahead(self) -> None:
+        """Keeps as many chunks of a walk on their way."""
+        while len(self._transfers) < self.parallel:
+            chunk = self.walk.next_chunk(self.total, self.parallel, lambda span: bool(self.uncovered(span)))
+            if chunk is None:
+                return
+            self._fetch([chunk], demand=False)
 
     def run_ahead(self, need: Span, ahead: int, parallel: int) -> None:
         """Keeps the windows after ``need`` on their way: whole ones, each started once less than half of what lies
@@ -279,8 +279,8 @@ class Archive(Local):
                 if not self.told_by_opener and waited and error.tell():
                     log.warning("%s: bytes %d-%d: %s", self.label, transfer.at, transfer.stop, error)
             self._wake_all()
-        if error is None and self._interest and self._cursor is not None:
-            self._walk_ahead(transfer.stop)
+        if error is None and self._interest and self.walk.running:
+            self._walk_ahead()
 
     async def _claimed(self, transfer: Transfer) -> None:
         """Waits until no other daemon fetches this span, then fetches what it left."""
@@ -318,7 +318,7 @@ class Archive(Local):
         asked = trio.current_time()
         deadline = asked + self._patience.deadline
         async with self.source.open(span, pin=self.validator, deadline=deadline) as body:
-            self._latency += (trio.current_time() - asked - self._latency) / 4
+            self.latency += (trio.current_time() - asked - self.latency) / 4
             self._check(body, span)
             if body.partial:
                 await self.pour(body, transfer)
@@ -397,6 +397,7 @@ class Archive(Local):
 
     def close(self) -> None:
         """Ends the transfers and lets the local file go."""
+        self.route = None
         for transfer in self._transfers:
             transfer.scope.cancel()
         self.close_local()

@@ -4,16 +4,18 @@ Three patterns are told apart:
 
 *A lone member* costs its span, a lone read inside a big member costs the first window.
 
-*A stream* (one reader going forward, or one member after its neighbour) earns a window that doubles from 128 KiB to
-8 MiB with every step; at its largest, several windows are fetched at a time, because one connection to an object store
-gives 50-90 MB/s whatever the line could carry. A jump inside a member resets it: random reads grow nothing.
+*A stream* (one reader going forward, or one member after its neighbour) earns a window that grows from 128 KiB to
+8 MiB with every step: two-fold, more where a request waits long (GROWTH); at its largest, several windows are fetched
+at a time, because one connection to an object store gives 50-90 MB/s whatever the line could carry. A jump inside a
+member resets it: random reads grow nothing.
 
 *A walk* (``cp -r``, ``grep -r``, ``tar``, ``rsync``) opens many members, in the order of directories, which need not
 be the archive's. It is recognised by ``WALK_WEIGHT`` members (or 1 % of all) wanted within 2 s of *idle* time: time
 in which nobody waits for us, since at 200 ms a request a walker that waits for each of its members gets through ten
 in 2 s of wall time. A member whose directory was listed just before counts four-fold: listing, then opening what was
 listed, is what a walk does. Then whole aligned chunks are fetched, gaps included, growing from 1 to 8 MiB, several at
-a time, as long as what was fetched ahead stays in proportion to what was wanted.
+a time, as long as what was fetched ahead stays in proportion to what was wanted: first those in which the walk's next
+members are expected (``tree.route``), then all others from where it was met on.
 
 Concurrency: synchronous state, used from the trio task thread only.
 """
@@ -21,7 +23,9 @@ Concurrency: synchronous state, used from the trio task thread only.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from mountfs.model import Span
 
@@ -34,6 +38,9 @@ FAR = 0.1
 FAR_PARALLEL = 12
 """Transfers at a time; more where the first byte takes longer than FAR seconds: six windows of 8 MiB at 200 ms and
 50 MB/s a connection move 137 MB/s at most. The rest of max_connections (16) is for those who wait for something."""
+GROWTH = ((0.1, 8), (0.03, 4), (0.0, 2))
+"""(seconds to the first byte, factor): from where on a stream's window grows by how much a step. At 200 ms and 50 MB/s,
+doubling would spend 1.2 s on waits in which 60 MB could have come."""
 NEIGHBOUR_GAP = 64 * KIB
 FIRST_CHUNK = MIB
 WALK_WEIGHT = 16
@@ -42,8 +49,10 @@ WALK_IDLE = 2.0
 LISTED_WEIGHT = 4
 FEWEST = 3
 """Listed members that make a walk of a small session: ``ls`` and one ``cat``, or a comparison of two, is none."""
-HEAD_START = 48 * MIB
-"""What a walk may have fetched ahead before anything more was wanted: PARALLEL chunks of 8 MiB in flight."""
+EQUAL_CHUNKS = 4
+"""Chunks of a size that are fetched ahead before the next ones are twice as large."""
+LOOKED_AHEAD = 256
+"""Expected members looked at in one go: 10 us each, and most of a walk's small ones lie in chunks that are here."""
 
 
 @dataclass(slots=True)
@@ -53,11 +62,13 @@ class Stream:
     edge: int = -1
     window: int = 0
 
-    def step(self, need: Span) -> int:
-        """Bytes worth having beyond ``need``: 0 for a first or a random touch, the window for the next one in line."""
+    def step(self, need: Span, latency: float) -> int:
+        """Bytes worth having beyond ``need``: 0 for a first or a random touch, the window for the next one in line.
+        ``latency``: seconds to the first byte of a request."""
         if self.edge >= 0 and -NEIGHBOUR_GAP <= need.start - self.edge <= NEIGHBOUR_GAP:
             if need.stop > self.edge:
-                self.window = min(max(FIRST_WINDOW, self.window * 2), LAST_WINDOW)
+                factor = next(factor for least, factor in GROWTH if latency >= least)
+                self.window = min(max(FIRST_WINDOW, self.window * factor), LAST_WINDOW)
                 self.edge = need.stop
         else:
             self.window = 0
@@ -84,6 +95,10 @@ class Walk:
         self.wanted = 0
         self.fetched = 0
         self.chunk = FIRST_CHUNK
+        self._equal = 0
+        self._cursor: int | None = None
+        self._left = 0
+        self._expected: Iterator[Span] | None = None
 
     def begin_wait(self, now: float) -> None:
         """Somebody starts to wait for bytes: the idle clock stops."""
@@ -129,15 +144,62 @@ class Walk:
             return False
         return True
 
+    # -- what to fetch -------------------------------------------------------------------------------------------
+
     def chunks(self, need: Span, total: int) -> Span:
         """The aligned chunk(s) around ``need``; the next ones are larger."""
         size = self.chunk
         self.chunk = min(size * 2, LAST_WINDOW)
         return Span(need.start // size * size, min(total, -(-need.stop // size) * size))
 
-    def may_run_ahead(self) -> bool:
-        """Whether fetching ahead is still in proportion to what was wanted: four times as much, and a head start."""
-        return self.fetched < HEAD_START + 4 * self.wanted
+    def turn(self, start: int, total: int, expected: Iterator[Span] | None) -> None:
+        """The walk is where nobody expected it: it goes on to ``expected``. ``total``: the archive's length."""
+        self._expected = expected
+        if self._cursor is None:
+            self._cursor, self._left = start // self.chunk * self.chunk, total
+
+    def end(self) -> None:
+        """Nothing is fetched ahead any more."""
+        self._expected = self._cursor = None
+
+    @property
+    def running(self) -> bool:
+        """Whether it has been met, and has not ended."""
+        return self._cursor is not None
+
+    def next_chunk(self, total: int, parallel: int, wanted: Callable[[Span], bool]) -> Span | None:
+        """What to fetch ahead next, None if nothing. ``wanted``: whether any of a chunk is neither here nor on its way;
+        ``parallel``: transfers at a time."""
+        if self._cursor is None or self.fetched >= parallel * LAST_WINDOW + 4 * self.wanted:
+            return None
+        size = self.chunk
+        for number in self._expected_chunks(size):
+            chunk = Span(number * size, min((number + 1) * size, total))
+            if wanted(chunk):
+                return self._handed_out(chunk)
+        while self._left > 0:
+            chunk = Span(self._cursor, min((self._cursor // size + 1) * size, total))
+            self._left -= chunk.size
+            self._cursor = 0 if chunk.stop >= total else chunk.stop
+            if wanted(chunk):
+                return self._handed_out(chunk)
+        return None
+
+    def _expected_chunks(self, size: int) -> Iterator[int]:
+        """Numbers of the chunks in which expected members lie, none twice in a row."""
+        last = -1
+        for span in islice(self._expected or (), LOOKED_AHEAD):
+            first = span.start // size
+            for number in range(first + (first == last), -(-span.stop // size)):
+                yield number
+                last = number
+
+    def _handed_out(self, chunk: Span) -> Span:
+        self._equal += 1
+        if self._equal >= EQUAL_CHUNKS:
+            self._equal = 0
+            self.chunk = min(self.chunk * 2, LAST_WINDOW)
+        return chunk
 
 
 def subtract(spans: list[Span], taken: list[Span]) -> list[Span]:

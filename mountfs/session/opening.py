@@ -279,7 +279,7 @@ class Opening:
             failed=lambda index, error: self.failed(name, index, error),
         )
         archive.told_by_opener = False
-        return Snapshot(
+        snapshot = Snapshot(
             name,
             directory,
             namespace,
@@ -290,6 +290,8 @@ class Opening:
             whole,
             archive.total,
         )
+        archive.route = lambda node, previous: map(directory.span, snapshot.expected(node, previous))
+        return snapshot
 
     @property
     def _limits(self) -> ZipLimits:

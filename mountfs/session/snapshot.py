@@ -27,6 +27,7 @@ from mountfs.model import Brief, Inode, Kind, Member, Validator
 from mountfs.store import Snapshot as Kept
 from mountfs.tree import MemberList, Namespace
 from mountfs.tree.inodes import Numbering
+from mountfs.tree.route import Route
 from mountfs.zipformat import safe_link
 
 TOGETHER = 256  # links read at once
@@ -84,6 +85,7 @@ class Snapshot:
     latest_numberer: tuple[int, Callable[..., Inode]] = (0, Numbering("").of)
     listed_at: LRUCache[int, float] = field(default_factory=lambda: LRUCache(1024))
     dead_until: dict[int, float] = field(default_factory=dict)
+    route: Route = field(default_factory=Route)
     handles: int = 0
     superseded: bool = False
     closed: bool = False
@@ -140,6 +142,10 @@ class Snapshot:
             number = self.numberers[directory] = self.numbering.under(path + b"/" if path else b"")
         self.latest_numberer = directory, number
         return number
+
+    def expected(self, node: int, previous: int | None) -> Iterator[int]:
+        """The members that a walk comes to after ``node``, as far as can be told. ``previous``: the one before it."""
+        return self.route.after(node, previous, self.namespace, self.inode_of)
 
     def _salt(self, node: int) -> int:
         return self.content.salts.get(node, 0)

@@ -2,6 +2,7 @@
 
     namespace.py   one snapshot's tree: child, listing, resolve, path      builder.py   how it is made
     members.py     what it is made from: MemberList, MemberTable         inodes.py    numbers and handles for the kernel
+    route.py       in which order a walk comes to its members
 
 Concurrency: see each module; nothing here waits.
 """
