@@ -255,7 +255,9 @@ class ZipContent:
     async def _small(self, index: int, member: Member, *, listed: bool) -> bytes:
         data = self._memory.get((self._key, index))
         if data is None:
-            if not self.archive.missing(self.members.span(index)):
+            span = self.members.span(index)
+            if not self.archive.missing(span):
+                self.archive.note_open(index, span, listed=listed)
                 data = await self._inflate_small(index, member)
             else:
                 data = await self._flights.join(index, lambda: self._fetch_small(index, member, listed=listed))

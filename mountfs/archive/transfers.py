@@ -178,6 +178,8 @@ class Archive(Local):
     def note_open(self, index: int, span: Span, *, listed: bool) -> None:
         """Every open feeds the walk, also one whose bytes are here: else a walk that is served well would be taken for
         one that has ended."""
+        if self.complete:
+            return
         now = trio.current_time()
         self.walk.open(index, span, listed=listed, now=now)
         if self.source is None or not self.walk.under_way(now):

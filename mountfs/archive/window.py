@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain
 
 from mountfs.model import Span
 
@@ -168,15 +168,16 @@ class Walk:
         return self._cursor is not None
 
     def next_chunk(self, total: int, parallel: int, wanted: Callable[[Span], bool]) -> Span | None:
-        """What to fetch ahead next, None if nothing. ``wanted``: whether any of a chunk is neither here nor on its way;
-        ``parallel``: transfers at a time."""
+        """What to fetch ahead next, None if nothing. ``wanted``: whether any of a span is neither here nor on its
+        way; ``parallel``: transfers at a time."""
         if self._cursor is None or self.fetched >= parallel * LAST_WINDOW + 4 * self.wanted:
             return None
         size = self.chunk
-        for number in self._expected_chunks(size):
-            chunk = Span(number * size, min((number + 1) * size, total))
-            if wanted(chunk):
+        for _ in range(LOOKED_AHEAD):
+            if (chunk := self._expected_chunk(size, total, wanted)) is not None:
                 return self._handed_out(chunk)
+            if self._expected is None:
+                break
         while self._left > 0:
             chunk = Span(self._cursor, min((self._cursor // size + 1) * size, total))
             self._left -= chunk.size
@@ -185,14 +186,22 @@ class Walk:
                 return self._handed_out(chunk)
         return None
 
-    def _expected_chunks(self, size: int) -> Iterator[int]:
-        """Numbers of the chunks in which expected members lie, none twice in a row."""
-        last = -1
-        for span in islice(self._expected or (), LOOKED_AHEAD):
-            first = span.start // size
-            for number in range(first + (first == last), -(-span.stop // size)):
-                yield number
-                last = number
+    def _expected_chunk(self, size: int, total: int, wanted: Callable[[Span], bool]) -> Span | None:
+        """The first chunk with a part of the next expected member that is wanted, None if it has none."""
+        span = next(self._expected, None) if self._expected is not None else None
+        if span is None:
+            self._expected = None
+            return None
+        assert self._expected is not None
+        at = span.start
+        while at < span.stop:
+            chunk = Span(at // size * size, min((at // size + 1) * size, total))
+            if wanted(Span(at, min(span.stop, chunk.stop))):
+                if chunk.stop < span.stop:
+                    self._expected = chain((Span(chunk.stop, span.stop),), self._expected)
+                return chunk
+            at = chunk.stop
+        return None
 
     def _handed_out(self, chunk: Span) -> Span:
         self._equal += 1

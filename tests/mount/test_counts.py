@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from drives import World, id_of, zip_of
@@ -135,3 +136,23 @@ def test_unlisted_session(world: World, mount: MOUNT) -> None:
     for _ in range(3):
         assert not (drive / "dari" / "s_2").exists()
     assert asked(world) == ["dari GET /v1/sessions/s_2"]
+
+
+def test_a_copy_is_foreseen(world: World, mount: MOUNT, tmp_path: Path) -> None:
+    """Members that lie in the archive in any order but the copy's: nearly none is waited for, once it is seen to be a
+    copy, although each request takes a while; and every byte comes once."""
+    files = [(f"d{number % 12:02}/f{number:03}", NOISE[number * 1000 :][:60_000]) for number in range(600)]
+    archive = zip_of(dict(files), stored=True)
+    world.session("kaizen", archive)
+    world.fakes.store.latency = 0.15
+    daemon = mount()
+    session = daemon.place / "kaizen" / "s_1"
+    sh("cp", "-r", f"{session}/.", tmp_path / "copy")
+    assert {name: (tmp_path / "copy" / name).read_bytes() for name, _ in files} == dict(files)
+    ranges = [line.rpartition("=")[2] for line in asked(world) if "bytes=" in line]
+    spans = [tuple(map(int, each.split("-"))) for each in ranges if not each.startswith("-")]
+    assert sum(stop + 1 - start for start, stop in spans) + (256 << 10) <= 1.02 * len(archive)
+    assert len(ranges) <= 40
+    facts = daemon.status()["filesystem"]
+    assert facts["opens"] == len(files)
+    assert facts["opens_waited"] <= 30
