@@ -76,9 +76,9 @@ class Local(abc.ABC):
         """Whether all of the archive is in the local file."""
         return self.kept.complete
 
-    def peek(self, span: Span) -> memoryview | None:
-        """The bytes if they can be had without waiting for a disk, else None."""
-        return self.kept.try_read(span.start, span.size)
+    def peek(self, span: Span, into: memoryview | None = None) -> memoryview | None:
+        """The bytes if they can be had without waiting for a disk, else None. ``into``: a buffer they may be in."""
+        return self.kept.try_read(span.start, span.size, into)
 
     @abc.abstractmethod
     async def ensure(self, need: Span, *, ahead: int = 0, parallel: int = 1) -> None:

@@ -41,7 +41,7 @@ class Deferred(Reader):
         self._salt = content.salts.get(index, 0)
         self._data: bytes | None = None
 
-    def peek(self, offset: int, size: int) -> bytes | memoryview | None:
+    def peek(self, offset: int, size: int, into: memoryview | None = None) -> bytes | memoryview | None:  # noqa: ARG002
         self._content.raise_dead(self._index, self._salt)
         if self._data is None:
             self._data = self._content.peek_small(self._index)
@@ -76,12 +76,12 @@ class Stored(Reader):
     def _span(self, offset: int, size: int) -> Span:
         return Span(self._data.start + offset, self._data.start + offset + size)
 
-    def peek(self, offset: int, size: int) -> bytes | memoryview | None:
+    def peek(self, offset: int, size: int, into: memoryview | None = None) -> bytes | memoryview | None:
         self._content.raise_dead(self._index, self._salt)
         if offset + size >= self.size and not self._checks.settled(self._index):
             return None
         need = self._span(offset, size)
-        data = self._archive.peek(need)
+        data = self._archive.peek(need, into)
         if data is not None and not self._whole:
             self._forward(need)
         return data

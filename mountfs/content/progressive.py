@@ -102,13 +102,13 @@ class Progressive(Reader):
         """How far readers may read: the last block waits for the check."""
         return self.size if self._complete else min(self._produced, (self.size - 1) // PAGE * PAGE)
 
-    def peek(self, offset: int, size: int) -> bytes | memoryview | None:
+    def peek(self, offset: int, size: int, into: memoryview | None = None) -> bytes | memoryview | None:
         if offset + size > self.available or self._error_is_final():
             return None
         self._note(offset, offset + size)
         if offset < self._sink.low():
             return None
-        return self._sink.peek(offset, size)
+        return self._sink.peek(offset, size, into)
 
     async def read(self, offset: int, size: int) -> bytes | memoryview:
         self._note(offset, offset + size)
@@ -305,8 +305,8 @@ class Shared(Reader):
         self._closed = closed
         shared.readers += 1
 
-    def peek(self, offset: int, size: int) -> bytes | memoryview | None:
-        return self._shared.peek(offset, size)
+    def peek(self, offset: int, size: int, into: memoryview | None = None) -> bytes | memoryview | None:
+        return self._shared.peek(offset, size, into)
 
     async def read(self, offset: int, size: int) -> bytes | memoryview:
         return await self._shared.read(offset, size)

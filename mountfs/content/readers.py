@@ -24,8 +24,9 @@ class Reader(abc.ABC):
     size: int
 
     @abc.abstractmethod
-    def peek(self, offset: int, size: int) -> bytes | memoryview | None:
-        """The bytes, if they can be had without waiting; else None. ``offset + size`` is within the member."""
+    def peek(self, offset: int, size: int, into: memoryview | None = None) -> bytes | memoryview | None:
+        """The bytes, if they can be had without waiting; else None. ``offset + size`` is within the member. ``into``: a
+        buffer that may be filled, and then be what is answered."""
 
     @abc.abstractmethod
     async def read(self, offset: int, size: int) -> bytes | memoryview:
@@ -42,7 +43,7 @@ class InMemory(Reader):
         self.size = len(data)
         self._data = data
 
-    def peek(self, offset: int, size: int) -> bytes | memoryview | None:
+    def peek(self, offset: int, size: int, into: memoryview | None = None) -> bytes | memoryview | None:  # noqa: ARG002
         if offset == 0 and size == self.size:
             return self._data
         return memoryview(self._data)[offset : offset + size]
@@ -71,8 +72,9 @@ class FileReader(Reader):
         self._again = again
         self._instead: Reader | None = None
 
-    def peek(self, offset: int, size: int) -> bytes | memoryview | None:
-        return self._file.try_read(offset, size) if self._instead is None else self._instead.peek(offset, size)
+    def peek(self, offset: int, size: int, into: memoryview | None = None) -> bytes | memoryview | None:
+        instead = self._instead
+        return self._file.try_read(offset, size, into) if instead is None else instead.peek(offset, size, into)
 
     async def read(self, offset: int, size: int) -> bytes | memoryview:
         if self._instead is None:

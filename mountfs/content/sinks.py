@@ -29,7 +29,7 @@ class Sink(Protocol):
 
     def append(self, data: bytes) -> None: ...
     def low(self) -> int: ...
-    def peek(self, offset: int, size: int) -> bytes | memoryview | None: ...
+    def peek(self, offset: int, size: int, into: memoryview | None = None) -> bytes | memoryview | None: ...
     def read(self, offset: int, size: int) -> bytes: ...
     def finish(self) -> None: ...
     def discard(self) -> None: ...
@@ -54,7 +54,7 @@ class Ring:
     def low(self) -> int:
         return self._start
 
-    def peek(self, offset: int, size: int) -> bytes | None:
+    def peek(self, offset: int, size: int, into: memoryview | None = None) -> bytes | None:  # noqa: ARG002
         with self._lock:
             at = offset - self._start
             if at < 0 or at + size > len(self._data):
@@ -110,9 +110,9 @@ class SpoolSink:
     def low(self) -> int:
         return 0
 
-    def peek(self, offset: int, size: int) -> memoryview | None:
+    def peek(self, offset: int, size: int, into: memoryview | None = None) -> memoryview | None:
         with self._used() as there:
-            return self._file.try_read(offset, size) if there else None
+            return self._file.try_read(offset, size, into) if there else None
 
     def read(self, offset: int, size: int) -> bytes:
         with self._used() as there:

@@ -236,8 +236,11 @@ class AtHand:
             return None  # opening it the slow way says why
         return snapshot.content.peek_open(place, listed=listed)
 
-    def read_at_hand(self, handle: int, offset: int, size: int) -> bytes | memoryview | None:
-        """Exactly the bytes asked for, up to the member's size. Never fewer."""
+    def read_at_hand(
+        self, handle: int, offset: int, size: int, into: memoryview | None = None
+    ) -> bytes | memoryview | None:
+        """Exactly the bytes asked for, up to the member's size. Never fewer. ``into``: a buffer that may be filled, and
+        then be what is answered."""
         opened = self._files.get(handle)
         if opened is None:
             raise BadHandle("no such file handle")
@@ -245,7 +248,7 @@ class AtHand:
         wanted = min(size, reader.size - offset)
         if wanted <= 0:
             return b""
-        data = reader.peek(offset, wanted)
+        data = reader.peek(offset, wanted, into)
         if data is None:
             return None
         usage = self.usage

@@ -46,17 +46,18 @@ def read_exactly(fd: int, offset: int, size: int) -> bytes:
     return data
 
 
-def read_at_once(fd: int, offset: int, size: int) -> memoryview | None:
+def read_at_once(fd: int, offset: int, size: int, into: memoryview | None = None) -> memoryview | None:
     """The bytes if the page cache has them all, None otherwise (preadv2(2) RWF_NOWAIT); also where the disk fails: who
-    goes the slow way then is told why. A view, since a copy of 1 MiB takes 100 us more."""
-    buffer = bytearray(size)
+    goes the slow way then is told why. A view, since a copy of 1 MiB takes 100 us more; of ``into``, if that is large
+    enough, since a new buffer of 1 MiB takes 150 us more."""
+    buffer = into[:size] if into is not None and len(into) >= size else memoryview(bytearray(size))
     try:
         count = os.preadv(fd, [buffer], offset, os.RWF_NOWAIT)
     except OSError as error:
         if error.errno == errno.EOPNOTSUPP and disk.in_memory(fd):
             return memoryview(data) if len(data := os.pread(fd, size, offset)) == size else None
         return None
-    return memoryview(buffer) if count == size else None
+    return buffer if count == size else None
 
 
 def _read_exactly(file: File | None, offset: int, size: int) -> bytes:
@@ -69,12 +70,12 @@ def _read_exactly(file: File | None, offset: int, size: int) -> bytes:
     return read_exactly(held.fd, offset, size)
 
 
-def _read_at_once(file: File | None, offset: int, size: int) -> memoryview | None:
+def _read_at_once(file: File | None, offset: int, size: int, into: memoryview | None) -> memoryview | None:
     held = None if file is None else file.handle
     if file is None or held is None:
         return None
     file.used = True
-    return read_at_once(held.fd, offset, size)
+    return read_at_once(held.fd, offset, size, into)
 
 
 class InUse:
@@ -136,9 +137,9 @@ class MemberFile:
         """Exactly ``size`` bytes; ``CacheDamaged`` otherwise."""
         return _read_exactly(self._file, offset, size)
 
-    def try_read(self, offset: int, size: int) -> memoryview | None:
+    def try_read(self, offset: int, size: int, into: memoryview | None = None) -> memoryview | None:
         """The bytes if no disk has to be waited for."""
-        return _read_at_once(self._file, offset, size)
+        return _read_at_once(self._file, offset, size, into)
 
     def close(self) -> None:
         """Give it up: from now on it may be evicted. Its mtime is its last use. May be called twice."""
@@ -201,9 +202,9 @@ class Spool:
         """Exactly ``size`` bytes of what was written; ``CacheDamaged`` otherwise."""
         return _read_exactly(self._file, offset, size)
 
-    def try_read(self, offset: int, size: int) -> memoryview | None:
+    def try_read(self, offset: int, size: int, into: memoryview | None = None) -> memoryview | None:
         """The bytes if they were written and no disk has to be waited for."""
-        return _read_at_once(self._file, offset, size)
+        return _read_at_once(self._file, offset, size, into)
 
     def punch(self, stop: int) -> None:
         """Give the bytes below ``stop`` back to the disk: for a member too large to be kept. They read as zeros, so

@@ -219,7 +219,7 @@ class Snapshot:
         self._last_use = self._services.wall()
         return read_exactly(held.fd, offset, size)
 
-    def try_read(self, offset: int, size: int) -> memoryview | None:
+    def try_read(self, offset: int, size: int, into: memoryview | None = None) -> memoryview | None:
         """These bytes if they are here and no disk has to be waited for, else None."""
         file = self._data
         held = file.handle
@@ -229,7 +229,7 @@ class Snapshot:
             return None  # lost: see ``read``
         file.used = True
         self._last_use = self._services.wall()
-        return read_at_once(held.fd, offset, size)
+        return read_at_once(held.fd, offset, size, into)
 
     def forget(self, span: Span) -> None:
         """Treat the blocks touching ``span`` as never fetched: a member's CRC was wrong."""

@@ -173,7 +173,7 @@ class Filling:
     def low(self) -> int:
         return 0
 
-    def peek(self, offset: int, size: int) -> bytes | None:
+    def peek(self, offset: int, size: int, into: memoryview | None = None) -> bytes | None:
         return None
 
     def read(self, offset: int, size: int) -> bytes:
