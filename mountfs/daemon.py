@@ -2,7 +2,7 @@
 
 Lifetime: one nursery for background work (transfers, refetches, housekeeping), inside it the providers' connections,
 inside those the mount. SIGINT, SIGTERM and an unmount from outside end it the same way: the mount goes first, then
-everything under way is cancelled, all under SHUTDOWN seconds.
+everything under way is cancelled, all under a deadline (``service.ending``).
 
 Concurrency: ``serve`` runs trio and returns; the rest runs inside.
 """
@@ -17,11 +17,11 @@ import os
 import resource
 import signal
 import ssl
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 
 import trio
@@ -38,6 +38,7 @@ from mountfs.metrics import Figures, serving
 from mountfs.providers import Provider, make
 from mountfs.service import Supervision
 from mountfs.service.canary import feed
+from mountfs.service.ending import Ending, detach
 from mountfs.session import Session, Sessions, Snapshot, Surroundings, Workshop
 from mountfs.store import Store
 from mountfs.transport import Surroundings as TransportSurroundings
@@ -46,7 +47,6 @@ from mountfs.workers import Workers
 
 log = logging.getLogger(__name__)
 
-SHUTDOWN = 5.0
 IDLE = 0.5
 """Seconds after its last use that an open snapshot may be closed where the cache needs the room."""
 LONG_IDLE = 600.0
@@ -195,57 +195,66 @@ async def _serve(
 
     async with parts(config, offline=options.offline) as built:
         filesystem = built.filesystem
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            async with fuse.mounted(
-                filesystem,
-                mountpoint,
-                owner=fuse.Owner(
-                    os.getuid() if options.uid is None else options.uid,
-                    os.getgid() if options.gid is None else options.gid,
-                    options.umask,
-                    time.time_ns(),
-                ),
-                xattr=options.xattr,
-                express=options.express,
-                options=_fuse_options(options),
-                device=supervision.device,
-            ) as ended:
-                state = await trio.to_thread.run_sync(lambda: fuse.tune(mountpoint, express=options.express))
-                if state["max_background"].isdigit():
-                    filesystem.waiting.max_background = int(state["max_background"])
-                gc.collect()
-                gc.freeze()  # what is built by now lives as long as the process: no collection looks at it again
-                verbs = Verbs(
+        ending = Ending(partial(detach, mountpoint) if supervision.device is None else _nothing)
+        async with AsyncExitStack() as stack:
+            stack.enter_context(ending.heeded())
+            ended = await stack.enter_async_context(
+                fuse.mounted(
                     filesystem,
-                    built.store,
-                    built.workers,
-                    Mount(mountpoint, version("mountfs"), time.time(), state, config.path),
-                    wall=time.time,
-                    memory=built.memory_use,
+                    mountpoint,
+                    owner=fuse.Owner(
+                        os.getuid() if options.uid is None else options.uid,
+                        os.getgid() if options.gid is None else options.gid,
+                        options.umask,
+                        time.time_ns(),
+                    ),
+                    xattr=options.xattr,
+                    express=options.express,
+                    options=_fuse_options(options),
+                    device=supervision.device,
                 )
-                figures = Figures(filesystem, built.store, built.workers, built.memory_use, version("mountfs"))
-                async with (
-                    listen(socket_path(runtime_directory(os.environ), mountpoint), verbs.table()),
-                    serving(config.metrics.listen, figures),
-                ):
-                    ready()
-                    log.info("mounted on %s", mountpoint)
-                    async with trio.open_nursery() as nursery:
-                        nursery.start_soon(_until_signal, signals, nursery.cancel_scope)
-                        nursery.start_soon(_describe_on_signal, filesystem)
-                        nursery.start_soon(feed, supervision, mountpoint)
-                        await ended.wait()
-                        nursery.cancel_scope.cancel()
-                    supervision.notifier.tell("STOPPING=1")
+            )
+            stack.callback(ending.begin)  # whatever ends the mount
+            state = await trio.to_thread.run_sync(lambda: fuse.tune(mountpoint, express=options.express))
+            if state["max_background"].isdigit():
+                filesystem.waiting.max_background = int(state["max_background"])
+            gc.collect()
+            gc.freeze()  # what is built by now lives as long as the process: no collection looks at it again
+            verbs = Verbs(
+                filesystem,
+                built.store,
+                built.workers,
+                Mount(mountpoint, version("mountfs"), time.time(), state, config.path),
+                wall=time.time,
+                memory=built.memory_use,
+            )
+            figures = Figures(filesystem, built.store, built.workers, built.memory_use, version("mountfs"))
+            async with (
+                listen(socket_path(runtime_directory(os.environ), mountpoint), verbs.table()),
+                serving(config.metrics.listen, figures),
+            ):
+                ready()
+                log.info("mounted on %s", mountpoint)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(_until_signal, ending, nursery.cancel_scope)
+                    nursery.start_soon(_describe_on_signal, filesystem)
+                    nursery.start_soon(feed, supervision, mountpoint)
+                    await ended.wait()
+                    ending.begin()
+                    nursery.cancel_scope.cancel()
+                supervision.notifier.tell("STOPPING=1")
     log.info("unmounted %s", mountpoint)
     return 0
 
 
-async def _until_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
-    async for number in signals:
-        log.info("%s: unmounting", signal.Signals(number).name)
-        _end_by_force(SHUTDOWN)
-        scope.cancel()
+def _nothing() -> None:
+    """What there is to detach where somebody else has mounted."""
+
+
+async def _until_signal(ending: Ending, scope: trio.CancelScope) -> None:
+    await ending.asked.wait()
+    scope.cancel()
+    log.info("%s: unmounting", signal.Signals(ending.told).name)
 
 
 async def _describe_on_signal(filesystem: Filesystem) -> None:
@@ -256,13 +265,6 @@ async def _describe_on_signal(filesystem: Filesystem) -> None:
             faulthandler.register(signal.SIGUSR1, chain=True)
         async for _ in signals:
             log.warning("SIGUSR1: this is what the daemon is doing\n%s", describe(filesystem))
-
-
-def _end_by_force(seconds: float) -> None:
-    """A shutdown is a deadline: a thread stuck on a dead disk must not keep the process (the mount is gone by then)."""
-    timer = threading.Timer(seconds, os._exit, (1,))
-    timer.daemon = True
-    timer.start()
 
 
 def _fuse_options(options: MountOptions) -> set[str]:

@@ -3,12 +3,16 @@
 A verb is one module with one click command, and one row of VERBS. Verbs are imported when they are called, so that
 ``mountfs --help`` answers at once; what a verb needs beyond that (httpx, trio, the daemon) it imports when it runs.
 
+No verb leaves a core dump: it would hold keys, signed URLs and file contents, and who reads a crash report reads them.
+
 Concurrency: one thread; a verb that needs the loop starts it itself.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -84,7 +88,15 @@ def command() -> None:
 
 def main(arguments: Sequence[str] | None = None, *, prog_name: str = "mountfs") -> NoReturn:
     """Runs the command line and ends the process with its exit status."""
+    _leave_no_core()
     run(command, arguments, prog_name)
+
+
+def _leave_no_core() -> None:
+    """For this process and what it starts. One byte is less than any core file has, and under it, unlike
+    under 0, the kernel does not hand one to a program of core_pattern either (its fs/coredump.c)."""
+    with contextlib.suppress(ValueError, OSError):  # the unit allows none at all, or a sandbox forbids the call
+        resource.setrlimit(resource.RLIMIT_CORE, (1, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
 def run(entry: click.Command, arguments: Sequence[str] | None, prog_name: str) -> NoReturn:

@@ -111,6 +111,7 @@ class Store:
     def open(self) -> Store:
         """Make the directory and remove what dead processes left. A disk that refuses is logged, not raised: the
         store then keeps nothing until it recovers. ``CacheError`` if the directory is somebody else's."""
+        disk.start_freeing()
         try:
             self._place.build()
             freed = self._place.sweep()

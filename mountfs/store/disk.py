@@ -7,7 +7,8 @@ than to a process, so that two openings conflict within one process as they do a
 - OFD byte-range locks (fcntl(2), Linux 3.15): "I am fetching these bytes", which atomically go from shared to
   exclusive, as flock does not.
 
-Concurrency: stateless functions; every one may block on the disk, none on another process.
+Concurrency: functions without state but for one thread (``start_freeing``); every one may block on the disk, none on
+another process.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import struct
 import sys
 import threading
 from collections.abc import Iterator
+from queue import SimpleQueue
 
 from mountfs.errors import CacheFull
 
@@ -140,14 +142,35 @@ def read_all(fd: int, start: int = 0, stop: int = 1 << 62) -> bytes:
 
 
 def close_file(fd: int) -> None:
-    """Close a file, maybe on an event loop: one that has no name left is freed by that, and a large one's bytes in a
-    thread of their own."""
+    """Close a file, maybe on an event loop: one that has no name left is freed by that, and a large one's bytes in the
+    thread that ``start_freeing`` started.
+
+    Also called from destructors, which the garbage collector may run in the middle of anything. So no thread is started
+    here: that takes locks of the threading module that the interrupted code may hold, and at the interpreter's end a
+    new thread never runs, and starting one waits for ever (Python 3.11). SimpleQueue.put is made for being called here.
+    """
     status = os.fstat(fd)
-    # At the interpreter's end a new thread never runs, and starting one waits for ever (Python 3.11).
-    if status.st_nlink == 0 and disk_size(status) > LARGE and not sys.is_finalizing():
-        with contextlib.suppress(RuntimeError):  # no thread to be had
-            return threading.Thread(target=os.close, args=(fd,), name="freeing").start()
-    return os.close(fd)
+    if status.st_nlink == 0 and disk_size(status) > LARGE and _freeing.is_alive():
+        _doomed.put(fd)
+    else:
+        os.close(fd)
+
+
+def start_freeing() -> None:
+    """Start the thread that large deleted files are closed in. It ends with the process, which closes the rest."""
+    with contextlib.suppress(RuntimeError):  # it runs already, or there is no thread to be had
+        _freeing.start()
+
+
+def _free() -> None:
+    while True:
+        fd = _doomed.get()
+        os.close(fd)
+
+
+_doomed: SimpleQueue[int] = SimpleQueue()
+_freeing = threading.Thread(target=_free, name="freeing", daemon=True)
+"""One a process, as descriptors are."""
 
 
 def disk_size(status: os.stat_result) -> int:

@@ -102,6 +102,19 @@ def read_claim(held: HeldBytes, position: int, max_directory_size: int) -> Claim
     raise Refused(BadArchive("the archive has no directory where its end record says", advice=DAMAGED))
 
 
+def misleads(held: HeldBytes, position: int, max_directory_size: int) -> bool:
+    """Whether the end record at ``position``, which was refused, still has a directory where it says: programs that do
+    not look at what it was refused for (zipfile and unzip believe any count) show that. Raises Missing."""
+    record = EndRecord.at(held.get(position, position + END_RECORD_SIZE), 0)
+    if not 0 < record.size <= max_directory_size:
+        return False
+    return any(
+        0 <= start <= position - record.size <= start + MAX_GAP
+        and held.get(start, start + 4, whole=start + record.size) in DIRECTORY_STARTS
+        for start in (position - record.size, record.offset)
+    )
+
+
 def _facts(held: HeldBytes, position: int) -> _Facts:
     record = EndRecord.at(held.get(position, position + END_RECORD_SIZE), 0)
     numbers = (record.disk, record.directory_disk, record.count_here, record.members)

@@ -23,6 +23,7 @@ from mountfs.zipformat.endrecord import (
     Claim,
     Refused,
     encrypted_directory,
+    misleads,
     read_claim,
 )
 from mountfs.zipformat.held import HeldBytes, Missing
@@ -88,16 +89,21 @@ class DirectoryParser:
         """The claims that are believed, and the refusal to tell of where none is: a limit of ours before others."""
         claims: list[Claim] = []
         refused: Refused | None = None
+        rivals: list[int] = []
+        most = self._limits.max_directory_size
         for count, position in enumerate(self._candidates(first, junk)):
             if count >= MAX_CANDIDATES:
                 raise _ambiguous()
             try:
-                claims.append(read_claim(self._held, position, self._limits.max_directory_size))
+                claims.append(read_claim(self._held, position, most))
             except Refused as error:
+                rivals += [position] if misleads(self._held, position, most) else []
                 if refused is None or not isinstance(refused.reason, LimitExceeded):
                     refused = error
         if junk:  # a zip stored in a zip shows its own end record, inside the data of the outer one
             claims = [claim for claim in claims if not any(claim.position < other.start for other in claims)]
+        if any(position >= claim.start for claim in claims for position in rivals):
+            raise _ambiguous()
         return [claim for claim in claims if not claim.unsure] or claims, refused
 
     def _candidates(self, first: int, junk: int) -> Iterator[int]:

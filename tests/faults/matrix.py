@@ -66,12 +66,15 @@ def run(
     place: str,
     road: Road | None = None,
     refresh: bool = False,
+    delay: float = 0.0,
 ) -> None:
-    """One row of the matrix. ``refresh``: the fault is got over by one, not by waiting."""
+    """One row of the matrix. ``refresh``: the fault is got over by one, not by waiting. ``delay``: real seconds every
+    name look-up takes."""
     operations = fault.operations or operations
     caplog.set_level("DEBUG")
     patience = 2 * DEADLINE if fault.slow else READ_TIMEOUT
     with rigged(world, form, read_timeout=patience, way=fault.way, road=road) as rig:
+        rig.names.delay = delay
         for operation in operations:
             rig.add(operation, TINY if operation in (*QUESTIONS, "readdir") else ARCHIVE)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import enum
 import ssl
 import threading
+import time
 from dataclasses import dataclass, field
 
 from certificates import Certificate
@@ -42,10 +43,12 @@ class Road:
 
 
 class Names:
-    """A name server. ``known``: False, it knows nobody; ``silent()``: it does not answer, until ``heal()``."""
+    """A name server. ``known``: False, it knows nobody; ``silent()``: it does not answer, until ``heal()``; ``delay``:
+    seconds every answer takes, as on a machine that has no time for the thread that asks."""
 
     def __init__(self) -> None:
         self.known = True
+        self.delay = 0.0
         self._answering = threading.Event()
         self._answering.set()
 
@@ -56,9 +59,15 @@ class Names:
         self.known = True
         self._answering.set()
 
+    @property
+    def answering(self) -> bool:
+        """Whether who asks now is answered."""
+        return self._answering.is_set()
+
     def resolve(self, host: str, _port: int) -> list[str]:
         """Blocks, as getaddrinfo does."""
         self._answering.wait()
+        time.sleep(self.delay)
         if not self.known:
             raise OSError("no such name")
         return {PRIVATE: ["10.1.2.3"], "127.0.0.1": ["127.0.0.1"]}.get(host, ["127.0.0.1"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from drives import World
-from faults.cells import FORMS, QUESTIONS, TRANSFERS, Form
+from faults.cells import FORMS, QUESTIONS, QUIET, TRANSFERS, Form
 from faults.matrix import run
 from faults.rows import OF_QUESTIONS, OF_TRANSFERS, Fault
 
@@ -24,3 +24,10 @@ def test_a_refresh_does_not_wait(world: World, caplog: pytest.LogCaptureFixture,
     run(world, form, asked, QUESTIONS, caplog, place="api", refresh=True)
     (moved,) = (fault for fault in OF_TRANSFERS if fault.name == name)
     run(world, form, moved, TRANSFERS, caplog, place="host", refresh=True)
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
+def test_a_machine_without_time(world: World, caplog: pytest.LogCaptureFixture, form: Form) -> None:
+    """A thread that does not get its turn is no service that is silent: the clock waits for it."""
+    (slow,) = (fault for fault in OF_QUESTIONS if fault.name == "a byte a second")
+    run(world, form, slow, QUESTIONS, caplog, place="api", delay=3 * QUIET)

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from mounts import until
 from store.tools import MIB, MakeStore, address, disk_use, pattern
 
 from mountfs.errors import CacheDamaged, CacheFull
@@ -64,9 +65,7 @@ def test_large_files_are_freed_beside_the_loop(store: Store, monkeypatch: pytest
             written.write(0, pattern(1, 0, MIB))
             store.drop(written)
             written.close()
-    for thread in threading.enumerate():
-        if thread.name == "freeing":
-            thread.join(10)
+    until(lambda: MIB in closed)
     assert closed[MIB] == "freeing"
     assert {name for size, name in closed.items() if size < MIB} == {threading.current_thread().name}
 

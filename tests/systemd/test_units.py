@@ -118,6 +118,7 @@ def test_both_services_are_watched_and_restarted(name: str) -> None:
     assert unit["Restart"] == ["on-failure"]
     assert unit["KillMode"] == ["mixed"]
     assert unit["WatchdogSec"]
+    assert unit["LimitCORE"] == ["1"]
     assert unit["StartLimitBurst"]
 
 

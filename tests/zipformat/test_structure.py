@@ -102,6 +102,17 @@ def test_an_empty_archive_with_a_zip_as_its_comment_is_ambiguous() -> None:
     refused(archive(comment=archive(A)), "ambiguous")
 
 
+@pytest.mark.parametrize("tail", [1, 30, 262_144])
+def test_a_refused_zip_behind_a_zip_is_ambiguous(tail: int) -> None:
+    """Found by fuzzing: zipfile and unzip read the last end record whatever it counts, so they see another archive."""
+    behind = archive(dataclasses.replace(A, data=b"other"), disk=1)
+    data = archive(A, junk=behind)
+    with zipfile.ZipFile(io.BytesIO(data)) as other:
+        assert other.read("a.txt") == b"other"
+    refused(data, "ambiguous", tail=tail)
+    refused(behind, "split", tail=tail)
+
+
 def test_two_end_records_of_one_directory_agree() -> None:
     """The same directory claimed twice is no contradiction."""
     inner = archive(A)
