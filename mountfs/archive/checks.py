@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, MutableMapping
+from dataclasses import dataclass
 
 from mountfs.archive.transfers import Archive
 from mountfs.caches import Flights
-from mountfs.errors import CacheError, MemberDamaged
+from mountfs.errors import CacheError, MemberDamaged, MountfsError
 from mountfs.model import Member, Span
 from mountfs.zipformat import crc32, printable
 
@@ -105,3 +106,22 @@ class Checks:
         if len(known) <= MOST_CHECKED:
             with contextlib.suppress(CacheError):
                 await self._archive.on_disk(kept.save_facts, {**kept.facts, CHECKED: sorted(known)})
+
+
+@dataclass(frozen=True, slots=True)
+class Burial:
+    """What it takes to bury a member that failed its check; of the content itself it knows nothing. ``dead``: by index;
+    ``memory``, ``key``: where small members are remembered; ``failed``: told of each, once."""
+
+    dead: dict[int, MemberDamaged]
+    memory: MutableMapping[Hashable, bytes]
+    key: str
+    failed: Callable[[int, MountfsError], None]
+
+    def __call__(self, index: int, error: MemberDamaged) -> MemberDamaged:
+        """It is dead from now on."""
+        if index not in self.dead:
+            self.dead[index] = error
+            self.memory.pop((self.key, index), None)
+            self.failed(index, error)
+        return error
