@@ -52,6 +52,8 @@ IDLE = 0.5
 LONG_IDLE = 600.0
 """And where it does not: until then the next visitor finds it parsed."""
 HOUSEKEEPING = 0.5  # the bound of the cache is held within a second
+TRIM_EVERY = 10.0
+"""Seconds between two returns of free memory: what a peak took is soon given back, for a thousandth of the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +150,16 @@ def _let_go(store: Store, shown: list[Sessions], idle: float) -> bool:
 
 
 async def _housekeeping(store: Store, workers: Workers, shown: list[Sessions]) -> None:
+    trimmed = trio.current_time()
     while True:
         await trio.sleep(HOUSEKEEPING)
         try:
             await workers.disk(store.maintain)
             tight = await workers.disk(lambda: store.tight or _few_files_left())
             _let_go(store, shown, IDLE if tight else LONG_IDLE)
+            if trio.current_time() - trimmed >= TRIM_EVERY:
+                await workers.disk(heap.trim)
+                trimmed = trio.current_time()
         except Exception:  # background work has no handler's guard above it
             log.exception("keeping the cache in order failed inside mountfs")
 

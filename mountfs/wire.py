@@ -65,13 +65,17 @@ INVALIDATE_ENTRY: Final = 3
 
 INIT_IN = Struct("=IIII")
 """fuse_init_in: major, minor, read-ahead, flags."""
-INIT_OUT = Struct("=IIIIHHI")
-"""fuse_init_out: major, minor, read-ahead, flags, max_background, congestion_threshold, max_write."""
+INIT_OUT = Struct("=IIIIHHIIH")
+"""fuse_init_out: major, minor, read-ahead, flags, max_background, congestion_threshold, max_write, granularity of
+times, max_pages."""
 PARALLEL_DIROPS: Final = 1 << 18
+MAX_PAGES: Final = 1 << 22
 CACHE_SYMLINKS: Final = 1 << 23
 
 MAX_WRITE: Final = 128 << 10
 """There are no WRITEs; but the kernel refuses a read of the device that has no room for the largest there might be."""
+MOST_PAGES: Final = 256
+"""A READ may ask for so many: the kernel's own limit (fs.fuse.max_pages_limit) unless it was raised."""
 READ_BUFFER: Final = 2 * MAX_WRITE
 """SETXATTR is the largest request there is: 64 KiB and a name."""
 PADDING = tuple(bytes(-length % 8) for length in range(8))
@@ -99,16 +103,32 @@ def name_gone(parent: int, name: bytes) -> bytes:
     return NOTIFY_ENTRY.pack(length, INVALIDATE_ENTRY, 0, parent, len(name), 0) + name + b"\0"
 
 
+def handshake_for_libfuse(message: bytes) -> bytes:
+    """The kernel's INIT, without its offer of more than 32 pages a request.
+
+    libfuse makes its buffers as large as that offer, 1 MiB and a page each, one for every request that waits, although
+    the largest it is ever passed (a SETXATTR) fits into 32. malloc would map so large a block apart, but where the heap
+    has a free one of the size it takes that: each waiting request then held 1 MiB of resident heap in the midst of
+    everything else, and the heap grew around it."""
+    changed = bytearray(message)
+    major, minor, ahead, flags = INIT_IN.unpack_from(changed, HEADER)
+    INIT_IN.pack_into(changed, HEADER, major, minor, ahead, flags & ~MAX_PAGES)
+    return bytes(changed)
+
+
 def handshake_for_kernel(message: bytes, offered: int, background: int) -> bytes:
     """libfuse's answer to INIT, with what it cannot be told to ask for: lookups in one directory side by side, targets
-    of links kept, and ``background`` requests at a time (the kernel takes less where it must); and no more to write at
-    once than READ_BUFFER has room for (libfuse says 256 pages, 16 MiB on some machines). ``offered``: the flags of the
-    kernel."""
+    of links kept, READs of MOST_PAGES, and ``background`` requests at a time (the kernel takes less where it must); and
+    no more to write at once than READ_BUFFER has room for. ``offered``: the flags of the kernel."""
     if len(message) < REPLY.size + INIT_OUT.size:
         return message  # refused, or a version of old
     changed = bytearray(message)
-    major, minor, ahead, flags, _, _, most = INIT_OUT.unpack_from(changed, REPLY.size)
-    flags |= offered & (PARALLEL_DIROPS | CACHE_SYMLINKS)
-    congestion = background * 3 // 4
-    INIT_OUT.pack_into(changed, REPLY.size, major, minor, ahead, flags, background, congestion, min(most, MAX_WRITE))
+    major, minor, ahead, flags, _, _, most, granularity, pages = INIT_OUT.unpack_from(changed, REPLY.size)
+    flags |= offered & (PARALLEL_DIROPS | CACHE_SYMLINKS | MAX_PAGES)
+    congestion, most = background * 3 // 4, min(most, MAX_WRITE)
+    pages = MOST_PAGES if offered & MAX_PAGES else pages
+    # fmt: off
+    INIT_OUT.pack_into(changed, REPLY.size, major, minor, ahead, flags, background, congestion, most, granularity,
+                       pages)
+    # fmt: on
     return bytes(changed)

@@ -253,12 +253,14 @@ def test_the_handshake_is_changed(world: World) -> None:
     """libfuse answers it; what it cannot ask for is asked for on the way to the kernel."""
 
     async def scene(kernel: Kernel, drive: Drive) -> None:
-        unique = kernel.send(wire.INIT, 0, wire.INIT_IN.pack(7, 44, 131072, wire.PARALLEL_DIROPS))
+        offered = wire.PARALLEL_DIROPS | wire.MAX_PAGES
+        unique = kernel.send(wire.INIT, 0, wire.INIT_IN.pack(7, 44, 131072, offered))
         assert wire.INIT_IN.unpack_from(await kernel.passed(), wire.HEADER)[3] == wire.PARALLEL_DIROPS
-        kernel.libfuse.send(wire.answered(unique, wire.INIT_OUT.pack(7, 44, 131072, 1, 0, 0, 1 << 20) + bytes(40)))
+        answer = wire.INIT_OUT.pack(7, 44, 131072, 1, 0, 0, 128 << 10, 1, 0) + bytes(34)
+        kernel.libfuse.send(wire.answered(unique, answer))
         _, number, body = await kernel.reply()
         assert number == 0
-        assert wire.INIT_OUT.unpack_from(body)[3] == wire.PARALLEL_DIROPS | 1
+        assert wire.INIT_OUT.unpack_from(body)[3] == offered | 1
 
     run(world, scene)
 

@@ -1,12 +1,18 @@
-"""The C heap's settings, in a process of their own."""
+"""The C heap: its settings, in a process of their own, and what is given back."""
 
 from __future__ import annotations
 
 import ctypes
+import mmap
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from drives import Drive, World
+
+from mountfs import daemon, heap
+from mountfs.demo.server import Fakes
 
 PROGRAM = """
 import ctypes, sys
@@ -34,3 +40,28 @@ def test_large_blocks_are_mapped_apart(how: str, mapped: int) -> None:
     the next read."""
     done = subprocess.run([sys.executable, "-c", PROGRAM, how], capture_output=True, text=True, check=True, timeout=60)
     assert int(done.stdout) == mapped
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="not glibc")
+def test_what_a_peak_took_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Free blocks that lie between used ones, where malloc alone would keep their pages for ever."""
+    monkeypatch.setattr(daemon, "TRIM_EVERY", 0.1)
+
+    async def main(drive: Drive) -> None:
+        heap.trim()  # what other tests have left would be used first
+        before = resident()
+        peak = [b"x" * 100_000 for _ in range(600)]
+        full = resident()
+        assert full - before > 40 << 20
+        peak = peak[::10]
+        await drive.settle(lambda: full - resident() > 40 << 20, 20)
+        assert len(peak) == 60
+
+    with Fakes() as fakes:
+        World(fakes, tmp_path).run(main)
+
+
+def resident() -> int:
+    """Bytes of this process's memory that are resident."""
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * mmap.PAGESIZE

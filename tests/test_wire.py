@@ -60,6 +60,7 @@ OFFSETS: dict[str, int] = {
     "fuse_init_out, max_background": _ends(wire.INIT_OUT, 4),
     "fuse_init_out, congestion_threshold": _ends(wire.INIT_OUT, 5),
     "fuse_init_out, max_write": _ends(wire.INIT_OUT, 6),
+    "fuse_init_out, max_pages": _ends(wire.INIT_OUT, 8),
     "fuse_notify_inval_entry_out, namelen": _ends(wire.NOTIFY_ENTRY, 4) - wire.REPLY.size,
 }
 NUMBERS = {
@@ -77,6 +78,7 @@ NUMBERS = {
     "FUSE_INTERRUPT": wire.INTERRUPT,
     "FUSE_PARALLEL_DIROPS": wire.PARALLEL_DIROPS,
     "FUSE_CACHE_SYMLINKS": wire.CACHE_SYMLINKS,
+    "FUSE_MAX_PAGES": wire.MAX_PAGES,
     "FOPEN_KEEP_CACHE": wire.KEEP_CACHE,
     "FUSE_NOTIFY_INVAL_ENTRY": wire.INVALIDATE_ENTRY,
     f"FUSE_MIN_READ_BUFFER <= {wire.READ_BUFFER}": 1,
@@ -101,17 +103,29 @@ def test_layouts_are_the_kernels(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("offered", [0, wire.PARALLEL_DIROPS, wire.PARALLEL_DIROPS | wire.CACHE_SYMLINKS | 1])
-def test_the_kernel_is_asked_only_for_what_it_offers(offered: int) -> None:
-    """Beside libfuse's own flags: parallel lookups and kept links where they are offered, many requests at once, and no
-    larger ones than we have room for."""
-    body = wire.INIT_OUT.pack(7, 31, 131072, 0b1001, 0, 0, 16 << 20) + bytes(40)
-    reply = wire.handshake_for_kernel(wire.answered(9, body), offered, 4096)
+@pytest.mark.parametrize("large", [0, wire.MAX_PAGES])
+def test_the_kernel_is_asked_only_for_what_it_offers(offered: int, large: int) -> None:
+    """Beside libfuse's own flags: parallel lookups, kept links and large READs where they are offered, many requests at
+    once, and no larger ones than we have room for."""
+    body = wire.INIT_OUT.pack(7, 31, 131072, 0b1001, 0, 0, 16 << 20, 1, 0) + bytes(34)
+    reply = wire.handshake_for_kernel(wire.answered(9, body), offered | large, 4096)
     assert len(reply) == wire.REPLY.size + len(body)
-    major, minor, ahead, flags, background, congestion, most = wire.INIT_OUT.unpack_from(reply, wire.REPLY.size)
-    assert (major, minor, ahead) == (7, 31, 131072)
-    assert flags == 0b1001 | (offered & (wire.PARALLEL_DIROPS | wire.CACHE_SYMLINKS))
+    told = wire.INIT_OUT.unpack_from(reply, wire.REPLY.size)
+    major, minor, ahead, flags, background, congestion, most, granularity, pages = told
+    assert (major, minor, ahead, granularity) == (7, 31, 131072, 1)
+    assert flags == 0b1001 | (offered & (wire.PARALLEL_DIROPS | wire.CACHE_SYMLINKS)) | large
     assert (background, congestion) == (4096, 3072)
     assert most + 4096 < wire.READ_BUFFER
+    assert pages == (256 if large else 0)
+
+
+def test_libfuse_is_offered_all_but_large_requests() -> None:
+    """What else the kernel says of itself stays."""
+    rest = bytes(range(48))  # as long as protocol 7.36 has it
+    head = wire.REQUEST.pack(wire.HEADER + wire.INIT_IN.size + len(rest), wire.INIT, 3, 0, 0, 0, 0, 0)
+    message = head + wire.INIT_IN.pack(7, 40, 131072, 0xFFFF_FFFF) + rest
+    changed = wire.handshake_for_libfuse(message)
+    assert changed == head + wire.INIT_IN.pack(7, 40, 131072, 0xFFFF_FFFF & ~wire.MAX_PAGES) + rest
 
 
 def test_a_refused_handshake_stays_as_it_is() -> None:

@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, MutableMapping
+from dataclasses import dataclass
 
 from mountfs.archive.transfers import Archive
 from mountfs.caches import Flights
-from mountfs.errors import CacheDamaged, CacheError, MemberDamaged
+from mountfs.errors import CacheDamaged, CacheError, MemberDamaged, MountfsError
 from mountfs.model import Member, Span
 from mountfs.store import Snapshot as Kept
 from mountfs.zipformat import crc32, printable
@@ -117,3 +118,22 @@ class Checks:
 
 def _crc_of(kept: Kept, span: Span, crc: int) -> int:
     return crc32(kept.read(span.start, span.size), crc)
+
+
+@dataclass(frozen=True, slots=True)
+class Burial:
+    """What it takes to bury a member that failed its check; of the content itself it knows nothing. ``dead``: by index;
+    ``memory``, ``key``: where small members are remembered; ``failed``: told of each, once."""
+
+    dead: dict[int, MemberDamaged]
+    memory: MutableMapping[Hashable, bytes]
+    key: str
+    failed: Callable[[int, MountfsError], None]
+
+    def __call__(self, index: int, error: MemberDamaged) -> MemberDamaged:
+        """It is dead from now on."""
+        if index not in self.dead:
+            self.dead[index] = error
+            self.memory.pop((self.key, index), None)
+            self.failed(index, error)
+        return error

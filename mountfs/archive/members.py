@@ -21,7 +21,7 @@ from collections.abc import Awaitable, Callable, Hashable, MutableMapping
 import trio
 
 from mountfs.archive import window
-from mountfs.archive.checks import Checks
+from mountfs.archive.checks import Burial, Checks
 from mountfs.archive.pump import STEP, InflatePump, tell_trailing
 from mountfs.archive.readers import Deferred, Stored
 from mountfs.archive.transfers import Archive
@@ -77,9 +77,11 @@ class ZipContent:
         self._nursery = nursery
         self._flights = Flights(nursery)
         self._largest = largest
-        self._failed = failed
         self._data_spans: dict[int, Span] = {}
         self._progressive: OrderedDict[int, Progressive] = OrderedDict()
+        # Not a method: that would be a cycle, and each rest of a session leave all that was read from to the garbage
+        # collector (600 of them under load).
+        self._bury = Burial(self.dead, memory, self._key, failed)
         self.checks = Checks(archive, self._flights, self._bury)
         self._told: set[int] = set()
         self._sound = bytearray(len(directory))
@@ -215,13 +217,6 @@ class ZipContent:
             raise self.dead[index].again()
         if salt is not None and self.salts.get(index, 0) != salt:
             raise MemberDamaged(f"{printable(self.members.path(index))}: failed its check", advice="open it again")
-
-    def _bury(self, index: int, error: MemberDamaged) -> MemberDamaged:
-        if index not in self.dead:
-            self.dead[index] = error
-            self._memory.pop((self._key, index), None)
-            self._failed(index, error)
-        return error
 
     def revive(self, index: int) -> None:
         """Gives a dead member another chance: under a new inode, from bytes fetched again. None where its bytes came

@@ -193,8 +193,9 @@ class Nodes:
             return ROOT
         if node.snapshot is None or node.place == ROOT_NODE:
             return self.provider_node(node.sessions).inode
-        above = node.snapshot.namespace.parent(node.place)
-        return self.tree_node(node.sessions, node.session, node.snapshot, above).inode
+        above = self.tree_node(node.sessions, node.session, node.snapshot, node.snapshot.namespace.parent(node.place))
+        self._table.drop_unused(above)  # the kernel was told of it before, or never asks
+        return above.inode
 
     def changed(self, session: Session, old: Snapshot, new: Snapshot) -> None:
         """A session shows another snapshot: the kernel drops the names that changed or vanished, and those that are new
@@ -208,13 +209,17 @@ class Nodes:
             if place is None or (place < 0) != node.is_directory or (place >= 0 and new.inode_of(place) != node.inode):
                 self.invalidate(provider, self.parent(node), bytes(tree.namespace.name(node.place)))
                 continue
-            if place >= 0 and not new.needs_target(place):
-                node.snapshot, node.place = new, place  # else the old version would be kept as long as the inode
-            elif place < 0 and new is not old:
+            if place >= 0:
+                new.know_target(place, tree, node.place)
+                if new.needs_target(place):
+                    continue
+            elif new is not old:
                 before = old.namespace.resolve(path)
                 known = set(old.namespace.listing(before).names) if before is not None and before < 0 else set()
                 for name in set(new.namespace.listing(place).names) - known:
                     self.invalidate(provider, node.inode, name)
+            if node.snapshot is not None:  # else the old version would be kept as long as the inode
+                node.snapshot, node.place = new, place
 
     def forget_name(self, sessions: Sessions, name: str) -> None:
         """A session's name may stand for something else now: the kernel asks again."""

@@ -181,6 +181,7 @@ class Express:
         self._waiting[unique] = opcode, nodeid, pid
         if opcode == wire.INIT:
             self._offered = wire.INIT_IN.unpack_from(message, wire.HEADER)[3]
+            return wire.handshake_for_libfuse(message)
         return message
 
     def _pass_on(self, message: bytes) -> bool:

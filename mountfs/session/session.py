@@ -34,7 +34,6 @@ from mountfs.session.snapshot import Snapshot
 from mountfs.session.surroundings import Surroundings
 from mountfs.store import Address
 from mountfs.transport import NotModified
-from mountfs.tree import Namespace
 from mountfs.tree.inodes import Numbering
 
 log = logging.getLogger(__name__)
@@ -73,7 +72,7 @@ class Session:
         self._checked_at = 0.0
         self._used_at = 0.0
         self._visitors = 0
-        self._rested: tuple[str, Callable[[], Namespace | None]] = ("", lambda: None)
+        self._rested: Callable[[], Snapshot | None] = lambda: None
         self._mtime_seen = around.shop.wall()
 
     # -- facts ---------------------------------------------------------------------------------------------------
@@ -105,7 +104,7 @@ class Session:
         if self._open_directories or self._visitors or ("open", self.id) in flights or ("refresh", self.id) in flights:
             return False
         self.current = None
-        self._rested = snapshot.name, weakref.ref(snapshot.namespace)
+        self._rested = weakref.ref(snapshot)  # there is somebody to whom it matters as long as there are inodes of it
         snapshot.close()
         return True
 
@@ -184,7 +183,8 @@ class Session:
         """Nothing is shown yet: from the cache if it has it, else from the service."""
         try:
             if (cached := await self._from_cache()) is not None:
-                await self._revalidated(cached)
+                self._show(cached)
+                await self._revalidated()
                 return
             if self.around.offline:
                 raise Unreachable(f"{self.label}: not in the cache, and this mount is offline")
@@ -194,15 +194,15 @@ class Session:
             raise
         self._show(snapshot)
 
-    async def _revalidated(self, cached: Snapshot) -> None:
+    async def _revalidated(self) -> None:
         """A snapshot from the cache that was live when it was kept is believed as long as it would have been without a
         restart; then it is shown again after one look at the service, if it answers."""
-        self._show(cached)
         if self.belief.state is not State.TERMINAL:
             age = max(0.0, self.around.shop.wall() - self._checked_at)
             self.belief = Belief(self.belief.state, self.belief.until - age)
         if not self.belief.holds(trio.current_time()):
-            await self._refresh(cached)
+            assert self.current is not None
+            await self._refresh(self.current)
 
     # -- from the service ----------------------------------------------------------------------------------------
 
@@ -329,10 +329,10 @@ class Session:
         """``new`` is current from now on; the old one lives on for those who have it open."""
         if odd := new.oddities():
             log.warning("%s: odd members of its archive: %s", self.label, odd)
-        name, tree = self._rested
-        if name == new.name and (earlier := tree()) is not None:
-            new.share_tree(earlier)
-        old, self.current = self.current, new
+        old = self.current or self._rested()
+        if old is not None and old.closed and old.reopened(new):
+            new = old
+        self.current = new
         self._used_at = trio.current_time()
         self.cached = True
         self.belief = self._belief_of(new)

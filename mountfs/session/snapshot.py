@@ -1,4 +1,4 @@
-"""A snapshot: one version of a session's members, as a tree with inode numbers. It never changes.
+"""A snapshot: one version of a session's members, as a tree with inode numbers. What it shows never changes.
 
 Symbolic links are the one thing a directory cannot answer: whether a link is safe to show depends on its target,
 which is member data. So a directory's links are read (``resolve_links``) before the directory is first listed or
@@ -8,7 +8,9 @@ looked into; a link that would lead out of its session is a regular file with th
 A directory keeps its number over snapshots (its users' working directory must not vanish), a file's number follows
 its size and CRC, so that a changed file is a new inode and the kernel's pages of the old one are never shown.
 
-Concurrency: the tree is immutable; ``links`` and ``handles`` change on the trio task thread only.
+*One object a version*: who rests is closed, and given another source to read from when it is visited again.
+
+Concurrency: the tree is immutable; the rest changes on the trio task thread only.
 """
 
 from __future__ import annotations
@@ -67,7 +69,7 @@ class Facts(NamedTuple):
     executable: bool
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, weakref_slot=True)
 class Snapshot:
     """``members``: indexable by node."""
 
@@ -90,12 +92,18 @@ class Snapshot:
     superseded: bool = False
     closed: bool = False
 
-    def share_tree(self, earlier: Namespace) -> None:
-        """Takes over the tree of an earlier opening of the same version, which inodes the kernel knows keep in memory:
-        else each time a session rests and is visited again there would be one more."""
-        if len(earlier.members) == len(self.members):
-            self.members, self.namespace = earlier.members, earlier
-            self.content.share_members(earlier.members)
+    def reopened(self, opening: Snapshot) -> bool:
+        """Takes over what a new ``opening`` of the same version reads from; False where it is another version.
+
+        Inodes the kernel knows keep the snapshot in which they were last looked at: were each opening one of its own,
+        there would be one more tree, source and set of caches each time a session rests and is visited again."""
+        if self.name != opening.name or len(self.members) != len(opening.members):
+            return False
+        self.content, self.closed = opening.content, False
+        self.content.share_members(self.members)
+        self.validator, self.fetched = opening.validator, opening.fetched
+        self.whole, self.size = opening.whole, opening.size
+        return True
 
     def same_members(self, other: Snapshot) -> bool:
         """Whether both have the same names with the same sizes and CRCs. Takes 3 us a member: for a worker thread."""
@@ -183,6 +191,11 @@ class Snapshot:
                 nursery.start_soon(resolve, index)
         if failures:
             raise failures[0]
+
+    def know_target(self, node: int, old: Snapshot, place: int) -> None:
+        """``node`` is the same link as ``place`` in an older version: it has the same path, size and CRC."""
+        if self.needs_target(node) and place in old.links:
+            self.links[node] = old.links[place]
 
     def needs_target(self, node: int) -> bool:
         """Whether a node is a link whose target is not known yet."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 import signal
 import subprocess
@@ -82,6 +83,42 @@ def test_a_lookup_that_hangs_holds_up_no_other(world: World, hole: Proxy, mount:
         stuck.wait()
 
 
+def test_a_program_that_waits_costs_no_large_buffer(world: World, hole: Proxy, mount: MOUNT) -> None:
+    """libfuse holds a buffer for each: while many names are asked for in vain, the daemon has not 1 MiB more for each
+    of them. (A few threads may start meanwhile, 8 MiB each.)"""
+    daemon = mount()
+    before = _data(daemon.pid)
+    hole.mode = Mode.BLACK_HOLE
+    words = [["stat", daemon.place / "dari" / f"s_{number}"] for number in range(64)]
+    stuck = [subprocess.Popen(each, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for each in words]
+    try:
+        until(lambda: '"waiting": 64' in _status(daemon))
+        assert _data(daemon.pid) - before < 40 << 20
+    finally:
+        hole.mode = Mode.SERVE
+        for each in stuck:
+            each.kill()
+            each.wait()
+
+
+def test_a_large_read_is_one_request(world: World, mount: MOUNT) -> None:
+    """Small buffers for libfuse do not make the kernel cut reads into small pieces."""
+    world.session("kaizen", zip_of({"big.bin": os.urandom(4 << 20)}, stored=True))
+    daemon = mount()
+    path = daemon.place / "kaizen" / "s_1" / "big.bin"
+    whole = path.read_bytes()
+    before = _reads(daemon)
+    file = os.open(path, os.O_RDONLY | os.O_DIRECT)
+    try:
+        with mmap.mmap(-1, 1 << 20) as into:  # O_DIRECT wants whole pages
+            for offset in range(0, len(whole), 1 << 20):
+                assert os.preadv(file, [into], offset) == len(into)
+                assert into[:] == whole[offset : offset + len(into)]
+    finally:
+        os.close(file)
+    assert _reads(daemon) - before == 4
+
+
 def test_killed_programs_leave_no_handles(world: World, hole: Proxy, mount: MOUNT) -> None:
     """Programs killed while they open and list: once they are gone, nothing is open in the daemon."""
     world.session("kaizen", zip_of({f"f{number}": os.urandom(2000) for number in range(500)}))
@@ -125,3 +162,15 @@ def test_it_goes_cleanly_while_it_is_asked(world: World, mount: MOUNT) -> None:
             ended.set()
             for asker in askers:
                 asker.join()
+
+
+def _data(pid: int) -> int:
+    """Bytes of private memory of a process, touched or not: proc(5), VmData."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as status:
+        return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmData:"))
+
+
+def _reads(daemon: Daemon) -> int:
+    reads = daemon.status()["filesystem"]["reads"]
+    assert isinstance(reads, int)
+    return reads

@@ -5,6 +5,7 @@ What tests/filesystem/test_beliefs.py shows of the table's rows is not repeated 
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from mountfs.control import Mount, Verbs
 from mountfs.control.report import provider_row
 from mountfs.demo import steps
 from mountfs.demo.fake import FakeSession
+from mountfs.session import Snapshot
 
 OLD = {"same.txt": b"same", "changed.txt": b"before", "gone.txt": b"gone", "d/deep.txt": b"deep"}
 NEW = {"same.txt": b"same", "changed.txt": b"after!", "new.txt": b"new", "d/deep.txt": b"deep"}
@@ -552,5 +554,44 @@ def test_refresh_of_a_provider(world: World) -> None:
         await refresh(drive, "dari")
         assert await drive.ls("dari") == ["s_1", "s_5"]
         assert "new.txt" in await drive.ls(ROOT)
+
+    world.run(main)
+
+
+# -- what old versions leave behind ----------------------------------------------------------------------------------
+
+
+def snapshots() -> int:
+    """How many snapshots there are in memory."""
+    gc.collect()
+    return sum(type(each) is Snapshot for each in gc.get_objects())
+
+
+@pytest.mark.parametrize("evicted", [False, True], ids=["watched", "evicted between"])
+def test_old_versions_are_let_go(world: World, *, evicted: bool) -> None:
+    """The kernel knows every name of a session, and asks for none again, while version after version comes and goes:
+    there are never more snapshots than the one that is shown, and one that a vanished name still stands for."""
+    kept = {"same.txt": b"same", "d/e/deep.txt": b"deep"}
+    session = live(world, zip_of({**kept, "0.txt": b"0"}))
+
+    async def main(drive: Drive) -> None:
+        before = snapshots()
+        held = [(await drive.walk(f"{ROOT}/{name}"))[1] for name in ("same.txt", "d/e/deep.txt", "0.txt")]
+        told: list[bytes] = []
+        drive.fs.nodes.invalidate = lambda _provider, _inode, name: told.append(name)
+        [known] = next(each for each in drive.fs.providers if each.name == "dari").seen()
+        for version in range(1, 8):
+            drive.later(60)
+            session.archive = zip_of({**kept, f"{version}.txt": b"new"})
+            if evicted:
+                assert known.rest(1.0)
+                assert known.around.shop.store.clear() > 0
+            assert await drive.ls(ROOT) == [f"{version}.txt", "d", "same.txt"]
+            assert b"0.txt" in told
+            assert snapshots() - before <= 2
+        drive.forget(held.pop())  # what the kernel does with a name it was told of
+        assert snapshots() - before == 1
+        for each in held:
+            drive.forget(each)
 
     world.run(main)
