@@ -92,7 +92,7 @@ def test_a_program_that_waits_costs_no_large_buffer(world: World, hole: Proxy, m
     words = [["stat", daemon.place / "dari" / f"s_{number}"] for number in range(64)]
     stuck = [subprocess.Popen(each, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for each in words]
     try:
-        until(lambda: '"waiting": 64' in _status(daemon))
+        until(lambda: daemon.status()["filesystem"]["waiting"] == 64)
         assert _data(daemon.pid) - before < 40 << 20
     finally:
         hole.mode = Mode.SERVE
