@@ -193,8 +193,10 @@ class Nodes:
             return ROOT
         if node.snapshot is None or node.place == ROOT_NODE:
             return self.provider_node(node.sessions).inode
+        known = len(self._table)
         above = self.tree_node(node.sessions, node.session, node.snapshot, node.snapshot.namespace.parent(node.place))
-        self._table.drop_unused(above)  # the kernel was told of it before, or never asks
+        if len(self._table) > known:
+            self._table.drop_unused(above)  # made for this answer alone: the kernel was not told of it
         return above.inode
 
     def changed(self, session: Session, old: Snapshot, new: Snapshot) -> None:

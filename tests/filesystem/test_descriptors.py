@@ -6,6 +6,7 @@ import base64
 import contextlib
 import os
 from contextlib import AsyncExitStack
+from typing import cast
 
 import pytest
 import trio
@@ -88,6 +89,9 @@ def test_a_failing_cache_disk_is_told(world: World, caplog: pytest.LogCaptureFix
     async def main(drive: Drive) -> None:
         async with drive.file("kaizen/s_1/big.bin") as handle:
             assert len(await handle.read(0)) > 0
+            snapshot = drive.fs.providers[0].seen()[0].current
+            assert snapshot is not None
+            await drive.settle(lambda: not cast("ZipContent", snapshot.content).archive.transfers)
             [data] = [each for each in world.cache.rglob("data") if each.stat().st_size > 1 << 20]
             os.truncate(data, 0)  # as a disk that lost its blocks
             for _ in range(2):
