@@ -13,6 +13,7 @@ import trio
 from drives import Drive, World, id_of, zip_of
 
 from mountfs.archive import members
+from mountfs.archive.members import ZipContent
 from mountfs.demo.fake import FakeFile
 
 PACKED = {f"{name}.txt": base64.b64encode(os.urandom(3 << 19)) for name in "abcde"}
