@@ -1,8 +1,8 @@
 """Runs scenarios on tools, and writes down each step: seconds, requests, bytes, peak memory, worst pause.
 
-Copies go to memory (``Bench.out``). Before a run: what the last one left is deleted, dirty pages are written out, and (as root, unless told not to) the
-kernel's caches are dropped; then what the tool will read (the archive, the extracted tree, our disk cache) is read
-once, so that nobody is measured by the disk it lies on.
+Copies go to memory (``Bench.out``). Before a run: what the last one left is deleted, dirty pages are written out, and
+(as root, unless told not to) the kernel's caches are dropped; then what the tool will read (the archive, the extracted
+tree, our disk cache) is read once, so that nobody is measured by the disk it lies on.
 A step that takes longer than the limit is killed and written down as such; its scenario ends there for that tool.
 
 Concurrency: one tool and one step at a time; the server is a process of its own.
