@@ -17,7 +17,7 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Hashable, MutableMapping
+from collections.abc import Awaitable, Callable, Hashable, Iterator, MutableMapping
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -186,6 +186,9 @@ class FilesContent:
 
     def share_members(self, members: MemberList) -> None:
         """Nothing to share: the table stays for its ids, and a list of files is short."""
+
+    def foretell(self, expected: Callable[[int, int | None], Iterator[int]]) -> None:
+        """Nothing is fetched ahead: each file is a request of its own."""
 
     def ask_again(self) -> None:
         """What failed may be asked for again."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Hashable, MutableMapping
+from collections.abc import Awaitable, Callable, Hashable, Iterator, MutableMapping
 
 import trio
 
@@ -235,6 +235,10 @@ class ZipContent:
         """``members``: an earlier opening's, of the same version."""
         if isinstance(members, Directory):
             self.members = members
+
+    def foretell(self, expected: Callable[[int, int | None], Iterator[int]]) -> None:
+        """``expected``: the members that a walk comes to after one, given the one before it."""
+        self.archive.route = lambda index, before: map(self.members.span, expected(index, before))
 
     @property
     def lost(self) -> bool:

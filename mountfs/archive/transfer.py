@@ -1,4 +1,4 @@
-"""One transfer, those who wait for it, and how patient it is.
+"""One transfer, those who wait for it, how patient it is, and what is believed of those that failed.
 
 Concurrency: changed on the trio task thread only.
 """
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import trio
 
+from mountfs.errors import MountfsError, ServiceError
 from mountfs.model import Span
 
 
@@ -59,3 +60,28 @@ class Waiter:
 
     need: Span
     event: trio.Event
+
+
+class Failures:
+    """Errors by the span that could not be had, each believed until a time (trio's clock)."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[Span, MountfsError, float]] = []
+
+    def add(self, span: Span, error: MountfsError, until: float) -> None:
+        self._rows.append((span, error, until))
+
+    def clear(self) -> None:
+        """Everything may be asked for again."""
+        self._rows.clear()
+
+    def raise_one_of(self, holes: list[Span], now: float) -> None:
+        """Raises what is believed of any of ``holes``."""
+        self._rows = [row for row in self._rows if row[2] > now]
+        for span, error, _ in self._rows:
+            if any(span.start < hole.stop and hole.start < span.stop for hole in holes):
+                raise error.again()
+
+    def believed(self, now: float) -> list[ServiceError]:
+        """The services' failures among them."""
+        return [error for _, error, until in self._rows if until > now and isinstance(error, ServiceError)]

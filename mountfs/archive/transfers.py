@@ -28,7 +28,7 @@ import trio
 
 from mountfs.archive import window
 from mountfs.archive.local import Local
-from mountfs.archive.transfer import Patience, Transfer, Waiter
+from mountfs.archive.transfer import Failures, Patience, Transfer, Waiter
 from mountfs.errors import DeadlineExceeded, MountfsError, ServiceError, ServiceFailed, SnapshotLost
 from mountfs.model import Span, Validator
 from mountfs.providers import ZipSource
@@ -76,7 +76,7 @@ class Archive(Local):
         self._patience = patience
         self._transfers: list[Transfer] = []
         self._waiters: list[Waiter] = []
-        self._failures: list[tuple[Span, MountfsError, float]] = []
+        self._failures = Failures()
         self._interest = 0
         self._opened: int | None = None
         self.route: Callable[[int, int | None], Iterator[Span]] | None = None
@@ -250,11 +250,7 @@ class Archive(Local):
             raise self.lost.again()
         if self.source is None:
             raise SnapshotLost(f"{self.label}: these bytes are not in the cache and this is offline")
-        now = trio.current_time()
-        self._failures = [failure for failure in self._failures if failure[2] > now]
-        for span, error, _ in self._failures:
-            if any(span.start < hole.stop and hole.start < span.stop for hole in holes):
-                raise error.again()
+        self._failures.raise_one_of(holes, trio.current_time())
 
     async def _carry(self, transfer: Transfer) -> None:
         """One transfer from start to end, resumed where it broke off."""
@@ -276,7 +272,7 @@ class Archive(Local):
             self._transfers.remove(transfer)
             if error is not None and transfer.at < transfer.stop:
                 until = trio.current_time() + max(self._patience.failing, HEARD)
-                self._failures.append((transfer.rest, error, until))
+                self._failures.add(transfer.rest, error, until)
                 waited = any(window.touch(w.need, transfer.rest) for w in self._waiters)
                 if not self.told_by_opener and waited and error.tell():
                     log.warning("%s: bytes %d-%d: %s", self.label, transfer.at, transfer.stop, error)
@@ -406,5 +402,4 @@ class Archive(Local):
 
     def failures(self) -> list[ServiceError]:
         """What is believed of this archive's transfers now, for ``why`` and ``status``."""
-        now = trio.current_time()
-        return [error for _, error, until in self._failures if until > now and isinstance(error, ServiceError)]
+        return self._failures.believed(trio.current_time())

@@ -290,7 +290,7 @@ class Opening:
             whole,
             archive.total,
         )
-        archive.route = lambda node, previous: map(directory.span, snapshot.expected(node, previous))
+        content.foretell(snapshot.expected)
         return snapshot
 
     @property
