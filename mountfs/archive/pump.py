@@ -68,7 +68,7 @@ class InflatePump(Pump):
         except CacheDamaged:
             if need is None or self._pieces is not None:
                 raise
-            self._pieces = self._inflater.feed(await self._archive.read(need))  # held in memory, or to be fetched again
+            self._take(await self._archive.read(need), need)  # held in memory, or to be fetched again
             done = await self._archive.on_cpu(self._inflate, None, emit, target)
         if done:
             self._pieces = None
@@ -81,15 +81,20 @@ class InflatePump(Pump):
         need = Span(self._at, min(max(stop, self._at + 1), self._data.stop))
         ahead = min(self._stream.step(need, self._archive.latency), self._data.stop - need.stop)
         await self._archive.ensure(need, ahead=ahead, parallel=self._archive.parallel_for(self._stream))
+        return need
+
+    def _take(self, packed: bytes, need: Span) -> None:
+        """The inflater has these: not before is the place behind them where to go on. A step that failed is made again
+        from where it was."""
+        self._pieces = self._inflater.feed(packed)
         self._at = need.stop
         self._step = min(self._step * 2, MOST_STEP)
-        return need
 
     def _inflate(self, need: Span | None, emit: Callable[[bytes], None], target: Callable[[], int]) -> bool:
         """Inflates ``need``, or goes on with what was not finished, until enough is made; answers whether it is used
         up. Reading it is this thread's too: 1 MiB would hold up the loop for 0.3 ms."""
         if need is not None:
-            self._pieces = self._inflater.feed(self._archive.kept.read(need.start, need.size))
+            self._take(self._archive.kept.read(need.start, need.size), need)
         pieces = self._pieces
         assert pieces is not None
         enough = self._inflater.produced + MOST_MADE

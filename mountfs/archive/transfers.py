@@ -179,10 +179,11 @@ class Archive(Local):
         """Every open feeds the walk, also one whose bytes are here: else a walk that is served well would be taken for
         one that has ended."""
         if self.complete:
+            self.walk.end()
             return
         now = trio.current_time()
         self.walk.open(index, span, listed=listed, now=now)
-        if self.source is None or not self.walk.under_way(now):
+        if self.source is None or self.lost is not None or not self.walk.under_way(now):
             self.walk.end()
         else:
             if not self.walk.running or self.uncovered(span):
@@ -201,11 +202,12 @@ class Archive(Local):
 
     def _walk_ahead(self) -> None:
         """Keeps as many chunks of a walk on their way."""
+        if self._failures.believed(trio.current_time()):
+            return  # whoever waits for something asks again first
         while len(self._transfers) < self.parallel:
             chunk = self.walk.next_chunk(self.total, self.parallel, lambda span: bool(self.uncovered(span)))
-            if chunk is None:
+            if chunk is None or not self._fetch([chunk], demand=False):
                 return
-            self._fetch([chunk], demand=False)
 
     def run_ahead(self, need: Span, ahead: int, parallel: int) -> None:
         """Keeps the windows after ``need`` on their way: whole ones, each started once less than half of what lies
@@ -396,6 +398,7 @@ class Archive(Local):
     def close(self) -> None:
         """Ends the transfers and lets the local file go."""
         self.route = None
+        self.walk.end()  # its iterator holds the snapshot that foretells, and that holds us
         for transfer in self._transfers:
             transfer.scope.cancel()
         self.close_local()

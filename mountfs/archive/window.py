@@ -193,12 +193,12 @@ class Walk:
             self._expected = None
             return None
         assert self._expected is not None
-        at = span.start
-        while at < span.stop:
+        at, stop = span.start, min(span.stop, total)
+        while at < stop:
             chunk = Span(at // size * size, min((at // size + 1) * size, total))
-            if wanted(Span(at, min(span.stop, chunk.stop))):
-                if chunk.stop < span.stop:
-                    self._expected = chain((Span(chunk.stop, span.stop),), self._expected)
+            if wanted(Span(at, min(stop, chunk.stop))):
+                if chunk.stop < stop:
+                    self._expected = chain((Span(chunk.stop, stop),), self._expected)
                 return chunk
             at = chunk.stop
         return None

@@ -152,8 +152,19 @@ class AtHand:
         if cookie <= 0:
             yield self._row(b".", opened.node, 1)
         if cookie <= 1:
-            above = self.nodes.get(self.nodes.parent(opened.node))
-            yield self._row(b"..", above or self.nodes.root, DOTS)
+            number = self.nodes.parent(opened.node)
+            above = self.nodes.get(number) or self.nodes.root
+            _, mode, size, mtime_ns, ttl = self.nodes.attributes(above)
+            yield (
+                b"..",
+                number,
+                above,
+                mode,
+                size,
+                mtime_ns,
+                ttl,
+                DOTS,
+            )  # its number, also where no inode of it is known
         first = max(0, cookie - DOTS)
         if opened.node.session is not None:
             yield from self.nodes.rows(opened, first, names_alone=names_alone)

@@ -165,7 +165,8 @@ def start_freeing() -> None:
 def _free() -> None:
     while True:
         fd = _doomed.get()
-        os.close(fd)
+        with contextlib.suppress(OSError):  # what a network's disk has to say at the end is nobody's any more
+            os.close(fd)
 
 
 _doomed: SimpleQueue[int] = SimpleQueue()

@@ -20,7 +20,7 @@ import trio
 from mountfs.errors import BadAnswer, ServiceError, ServiceFailed
 from mountfs.model import Validator
 from mountfs.transport.failures import AGAIN, CAUGHT_IN_BODY, explain_body
-from mountfs.transport.streams import Incoming
+from mountfs.transport.streams import Incoming, Rest
 
 DECODED_CHUNK = 1 << 20
 """Bytes decoded at once: a small encoded chunk must not become a thousand times its size in memory."""
@@ -104,15 +104,14 @@ class Body:
         self._decoder = Decoder() if facts.encoded else None
         self._left = None if facts.stop is None else facts.stop - facts.start
         self._ended = False
-        self._rest = memoryview(b"")
+        self._rest = Rest()
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
         if self._rest:
-            rest, self._rest = bytes(self._rest), memoryview(b"")
-            return rest
+            return self._rest.all()
         while not self._ended:
             if self._decoder is not None:
                 piece = self._decoded(self._decoder)
@@ -137,13 +136,10 @@ class Body:
             if self._decoder is None and isinstance(self._chunks, Incoming):
                 return 0 if self._ended else await self._receive_into(buffer, self._chunks)
             try:
-                self._rest = memoryview(await anext(self))
+                self._rest.keep(await anext(self))
             except StopAsyncIteration:
                 return 0
-        size = min(len(buffer), len(self._rest))
-        buffer[:size] = self._rest[:size]
-        self._rest = self._rest[size:]
-        return size
+        return self._rest.into(buffer)
 
     async def read(self, limit: int) -> bytes:
         """All of it. Raises BadAnswer when it is longer than ``limit`` bytes."""

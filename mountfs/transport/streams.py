@@ -90,6 +90,31 @@ def _records(secure: ssl.SSLObject, room: memoryview) -> int:
     return count
 
 
+class Rest:
+    """What is left of a piece that did not fit into a buffer."""
+
+    def __init__(self) -> None:
+        self._data = memoryview(b"")
+
+    def __bool__(self) -> bool:
+        return bool(self._data)
+
+    def keep(self, piece: bytes) -> None:
+        self._data = memoryview(piece)
+
+    def into(self, buffer: memoryview) -> int:
+        """Gives out as much as ``buffer`` holds; answers how many bytes."""
+        size = min(len(buffer), len(self._data))
+        buffer[:size] = self._data[:size]
+        self._data = self._data[size:]
+        return size
+
+    def all(self) -> bytes:
+        """Gives out everything."""
+        data, self._data = bytes(self._data), memoryview(b"")
+        return data
+
+
 class Counted(Protocol):
     """What of ``h11.Connection``'s reader of a body of known length is used here."""
 
@@ -109,7 +134,7 @@ class Incoming(httpx.AsyncByteStream):
         self._timeout = timeout
         self._chunks: AsyncIterator[bytes] | None = None
         self._ended = False
-        self._rest = memoryview(b"")
+        self._rest = Rest()
         self._stream = answer.extensions.get("network_stream")
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -117,8 +142,7 @@ class Incoming(httpx.AsyncByteStream):
 
     async def __anext__(self) -> bytes:
         if self._rest:
-            rest, self._rest = bytes(self._rest), memoryview(b"")
-            return rest
+            return self._rest.all()
         if self._chunks is None:
             self._chunks = aiter(cast("AsyncIterable[bytes]", self._answer.stream))
         try:
@@ -133,13 +157,10 @@ class Incoming(httpx.AsyncByteStream):
             if self._chunks is not None and (left := self._left()) is not None:
                 return await self._straight(buffer, left)
             try:
-                self._rest = memoryview(await anext(self))
+                self._rest.keep(await anext(self))
             except StopAsyncIteration:
                 return 0
-        size = min(len(buffer), len(self._rest))
-        buffer[:size] = self._rest[:size]
-        self._rest = self._rest[size:]
-        return size
+        return self._rest.into(buffer)
 
     async def _straight(self, buffer: memoryview, left: Counted) -> int:
         assert isinstance(self._stream, Stream)
@@ -165,7 +186,7 @@ class Incoming(httpx.AsyncByteStream):
     async def aclose(self) -> None:
         with trio.move_on_after(CLOSE_PATIENCE, shield=True):
             if self._chunks is not None and not self._ended:
-                self._rest = memoryview(b"")
+                self._rest = Rest()
                 await self._answer.extensions["network_stream"].aclose()
                 with contextlib.suppress(httpcore.NetworkError, httpcore.ProtocolError, StopAsyncIteration):
                     while True:

@@ -23,6 +23,8 @@ class Route:
 
     def __init__(self) -> None:
         self._as_listed = False
+        self._sorted: tuple[int, Sequence[int]] = (0, ())
+        """The directory sorted last, and how: whoever comes to it in an order of his own is unforeseen each time."""
 
     def after(
         self, node: int, previous: int | None, namespace: Namespace, number: Callable[[int], int]
@@ -56,9 +58,14 @@ class Route:
                     left.extend(reversed(inner))
             node = directory
 
-    @staticmethod
-    def _names(directory: int, namespace: Namespace, number: Callable[[int], int], *, as_listed: bool) -> Sequence[int]:
+    def _names(
+        self, directory: int, namespace: Namespace, number: Callable[[int], int], *, as_listed: bool
+    ) -> Sequence[int]:
         nodes = namespace.listing(directory).nodes
         if len(nodes) > MOST:
             return ()
-        return list(nodes) if as_listed else sorted(nodes, key=number)
+        if as_listed:
+            return list(nodes)
+        if self._sorted[0] != directory:
+            self._sorted = directory, sorted(nodes, key=number)
+        return self._sorted[1]

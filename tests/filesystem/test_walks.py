@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import itertools
 import random
+import weakref
 import zipfile
 from collections.abc import Callable
 from typing import cast
@@ -14,7 +16,9 @@ import trio
 from drives import Drive, World, zip_of
 
 from mountfs.archive.members import ZipContent
+from mountfs.archive.transfers import Archive
 from mountfs.archive.window import FIRST_CHUNK, PARALLEL, touch
+from mountfs.errors import SnapshotLost
 from mountfs.model import Span
 
 DIRECTORIES, FILES = 24, 12
@@ -55,9 +59,7 @@ def test_the_next_directories_are_fetched_first(world: World, program: str) -> N
         for name in (first, second):
             await drive.cat(f"{home}/{name}")
         world.fakes.store.latency = 30.0  # what is on its way stays so
-        snapshot = drive.fs.providers[0].seen()[0].current
-        assert snapshot is not None
-        archive = cast("ZipContent", snapshot.content).archive
+        archive = archive_of(drive)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(drive.cat, f"{home}/{third}")
             await drive.settle(lambda: len(archive.transfers) >= PARALLEL)
@@ -68,3 +70,52 @@ def test_the_next_directories_are_fetched_first(world: World, program: str) -> N
         assert any(touch(span, homes[1]) for span in started)
 
     world.run(main)
+
+
+def test_nothing_is_fetched_ahead_of_a_version_that_is_lost(world: World) -> None:
+    """Whoever goes on through the old snapshot's directories is told at once, and at no cost."""
+    world.session("kaizen", zip_of({f"f{at:02}": NOISE[at * 1000 :][:SIZE] for at in range(90)}, stored=True))
+
+    async def main(drive: Drive) -> None:
+        names = await drive.ls("kaizen/s_1")
+        for name in names[:3]:
+            await drive.cat(f"kaizen/s_1/{name}")
+        archive = archive_of(drive)
+        assert archive.walk.running
+        await drive.settle(lambda: not archive.transfers)
+        archive.kept.forget(Span(0, archive.total))
+        archive.lost = SnapshotLost("it has changed")
+        assert await drive.error(drive.cat(f"kaizen/s_1/{names[50]}"))
+        assert not archive.walk.running
+
+    world.run(main)
+
+
+def test_a_session_that_was_walked_can_be_let_go(world: World) -> None:
+    """Nothing of it waits for the garbage collector, although the walk could have gone on."""
+    files = {f"d{at % 4}/f{at:04}": NOISE[at * 100 :][:1500] for at in range(4000)}
+    world.session("kaizen", zip_of(files, stored=True))
+
+    async def main(drive: Drive) -> None:
+        names = await drive.ls("kaizen/s_1/d1")
+        for name in names[:6]:
+            await drive.cat(f"kaizen/s_1/d1/{name}")
+        await drive.settle(lambda: not archive_of(drive).transfers)
+        session = drive.fs.providers[0].seen()[0]
+        assert session.current is not None
+        left = weakref.ref(session.current)
+        gc.disable()
+        try:
+            assert session.rest(0)
+            assert left() is None
+        finally:
+            gc.enable()
+
+    world.run(main)
+
+
+def archive_of(drive: Drive) -> Archive:
+    """The archive of the only session."""
+    snapshot = drive.fs.providers[0].seen()[0].current
+    assert snapshot is not None
+    return cast("ZipContent", snapshot.content).archive
