@@ -115,6 +115,8 @@ def _change(failure: Failure) -> str:
         return "not in every version"
     if failure.number == errno.ESTALE and (absent or len(known.candidates(failure.path)) > 1):
         return "another version"
+    if failure.number == errno.ESTALE and not failure.path:  # its directory was of one, the next part of another
+        return "changed while it was entered"
     return ""
 
 

@@ -49,6 +49,8 @@ NEW = {"a.txt": File("a.txt", 7, 1)}
         (known(OLD, NEW), errno.ENOENT, {}, "no fault explains it"),
         (known(OLD, NEW), errno.ENOENT, {"path": "b.txt"}, ""),
         (known(OLD, NEW), errno.ENOENT, {"path": ""}, "no fault explains it"),
+        (known(OLD, NEW), errno.ESTALE, {"path": ""}, ""),
+        (known(OLD), errno.ESTALE, {"path": ""}, "no fault explains it"),
     ],
 )
 def test_judged(what: Known, number: int, options: dict[str, object], objection: str) -> None:
