@@ -155,16 +155,8 @@ class AtHand:
             number = self.nodes.parent(opened.node)
             above = self.nodes.get(number) or self.nodes.root
             _, mode, size, mtime_ns, ttl = self.nodes.attributes(above)
-            yield (
-                b"..",
-                number,
-                above,
-                mode,
-                size,
-                mtime_ns,
-                ttl,
-                DOTS,
-            )  # its number, also where no inode of it is known
+            # The number is the directory's own, also where the node is not known and another stands for it.
+            yield b"..", number, above, mode, size, mtime_ns, ttl, DOTS
         first = max(0, cookie - DOTS)
         if opened.node.session is not None:
             yield from self.nodes.rows(opened, first, names_alone=names_alone)
