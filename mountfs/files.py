@@ -187,7 +187,9 @@ class FilesContent:
     def share_members(self, members: MemberList) -> None:
         """Nothing to share: the table stays for its ids, and a list of files is short."""
 
-    def foretell(self, expected: Callable[[int, int | None], Iterator[int]]) -> None:
+    def foretell(
+        self, expected: Callable[[int, int | None], Iterator[int]], walked: Callable[[int, int], bool]
+    ) -> None:
         """Nothing is fetched ahead: each file is a request of its own."""
 
     def ask_again(self) -> None:

@@ -236,8 +236,12 @@ class ZipContent:
         if isinstance(members, Directory):
             self.members = members
 
-    def foretell(self, expected: Callable[[int, int | None], Iterator[int]]) -> None:
-        """``expected``: the members that a walk comes to after one, given the one before it."""
+    def foretell(
+        self, expected: Callable[[int, int | None], Iterator[int]], walked: Callable[[int, int], bool]
+    ) -> None:
+        """``expected``: the members that a walk comes to after one, given the one before it; ``walked``: whether only a
+        walk would open one right after another."""
+        self.archive.walked = walked
         self.archive.route = lambda index, before: map(self.members.span, expected(index, before))
 
     @property

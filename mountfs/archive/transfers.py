@@ -81,6 +81,8 @@ class Archive(Local):
         self._opened: int | None = None
         self.route: Callable[[int, int | None], Iterator[Span]] | None = None
         """Where the members lie that a walk is expected to open after one, given the one before it."""
+        self.walked: Callable[[int, int], bool] | None = None
+        """Whether only a walk would open a member right after another."""
         self.latency = 0.0
         """Seconds to the first byte of a request, as of late."""
         self.fetched_bytes = 0
@@ -166,7 +168,8 @@ class Archive(Local):
         if self.total <= window.SMALL_ARCHIVE:
             return [Span(0, self.total)]
         if self.walk.under_way(trio.current_time()):
-            return [self.walk.chunks(need, self.total)]
+            chunk = self.walk.chunks(need, self.total)
+            return [Span(need.start, chunk.stop), Span(chunk.start, need.start)]  # what is waited for comes first
         return holes
 
     def want_member(self, index: int, span: Span, *, listed: bool) -> int:
@@ -182,12 +185,17 @@ class Archive(Local):
             self.walk.end()
             return
         now = trio.current_time()
-        self.walk.open(index, span, listed=listed, now=now)
+        before = self._opened
+        sure = False
+        if listed and before is not None and self.walked is not None and not self.walk.running:
+            sure = self.walked(index, before)
+        self.walk.open(index, span, listed=listed, now=now, sure=sure)
         if self.source is None or self.lost is not None or not self.walk.under_way(now):
             self.walk.end()
         else:
             if not self.walk.running or self.uncovered(span):
-                self.walk.turn(span.start, self.total, self.route(index, self._opened) if self.route else None)
+                expected = self.route(index, before) if self.route else None
+                self.walk.turn(span.start, self.total, expected, self.latency)
             self._walk_ahead()
         self._opened = index
 
@@ -234,12 +242,13 @@ class Archive(Local):
         """Starts transfers for what of ``spans`` is neither here nor under way; answers how many were started."""
         if self.source is None or self.lost is not None:
             return 0
-        free = self.uncovered(*spans)
-        for span in free:
-            transfer = Transfer(span.start, span.stop, trio.current_time(), demand, at=span.start)
-            self._transfers.append(transfer)
-            self._nursery.start_soon(self._carry, transfer)
-        return len(free)
+        before = len(self._transfers)
+        for span in spans:  # one by one: where two touch, somebody waits for the second alone
+            for hole in self.uncovered(span):
+                transfer = Transfer(hole.start, hole.stop, trio.current_time(), demand, at=hole.start)
+                self._transfers.append(transfer)
+                self._nursery.start_soon(self._carry, transfer)
+        return len(self._transfers) - before
 
     def ask_again(self) -> None:
         """What failed, or was said to be lost, may be asked for again."""
@@ -318,7 +327,8 @@ class Archive(Local):
         asked = trio.current_time()
         deadline = asked + self._patience.deadline
         async with self.source.open(span, pin=self.validator, deadline=deadline) as body:
-            self.latency += (trio.current_time() - asked - self.latency) / 4
+            took = trio.current_time() - asked
+            self.latency = self.latency + (took - self.latency) / 4 if self.latency else took
             self._check(body, span)
             if body.partial:
                 await self.pour(body, transfer)
@@ -397,7 +407,7 @@ class Archive(Local):
 
     def close(self) -> None:
         """Ends the transfers and lets the local file go."""
-        self.route = None
+        self.route = self.walked = None
         self.walk.end()  # its iterator holds the snapshot that foretells, and that holds us
         for transfer in self._transfers:
             transfer.scope.cancel()

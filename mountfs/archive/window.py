@@ -13,9 +13,10 @@ member resets it: random reads grow nothing.
 be the archive's. It is recognised by ``WALK_WEIGHT`` members (or 1 % of all) wanted within 2 s of *idle* time: time
 in which nobody waits for us, since at 200 ms a request a walker that waits for each of its members gets through ten
 in 2 s of wall time. A member whose directory was listed just before counts four-fold: listing, then opening what was
-listed, is what a walk does. Then whole aligned chunks are fetched, gaps included, growing from 1 to 8 MiB, several at
-a time, as long as what was fetched ahead stays in proportion to what was wanted: first those in which the walk's next
-members are expected (``tree.route``), then all others from where it was met on.
+listed, is what a walk does; and two members in the order in which only a copy takes them are enough. Then whole aligned
+chunks are fetched, gaps included, of 1 to 8 MiB (the longer a request waits, the larger the first), several at a time,
+as long as what was fetched ahead stays in proportion to what was wanted: first those in which the walk's next members
+are expected (``tree.route``), then all others from where it was met on.
 
 Concurrency: synchronous state, used from the trio task thread only.
 """
@@ -34,7 +35,7 @@ SMALL_ARCHIVE = 4 * MIB
 FIRST_WINDOW = 128 * KIB
 LAST_WINDOW = 8 * MIB
 PARALLEL = 6
-FAR = 0.1
+FAR = 0.03
 FAR_PARALLEL = 12
 """Transfers at a time; more where the first byte takes longer than FAR seconds: six windows of 8 MiB at 200 ms and
 50 MB/s a connection move 137 MB/s at most. The rest of max_connections (16) is for those who wait for something."""
@@ -43,12 +44,17 @@ GROWTH = ((0.1, 8), (0.03, 4), (0.0, 2))
 doubling would spend 1.2 s on waits in which 60 MB could have come."""
 NEIGHBOUR_GAP = 64 * KIB
 FIRST_CHUNK = MIB
+FIRST_CHUNKS = ((0.1, 8 * MIB), (0.03, 4 * MIB), (0.0, FIRST_CHUNK))
+"""(seconds to the first byte, bytes): a walk's first chunks, by the same reckoning."""
 WALK_WEIGHT = 16
 WALK_SHARE = 0.01
 WALK_IDLE = 2.0
 LISTED_WEIGHT = 4
 FEWEST = 3
 """Listed members that make a walk of a small session: ``ls`` and one ``cat``, or a comparison of two, is none."""
+AHEAD = 16
+"""Bytes fetched ahead for one that was wanted, beyond a window for each transfer. At 4, a copy of 90 MB at 50 ms a
+request had to wait after each file from the 60th on, when 55 MB were here."""
 EQUAL_CHUNKS = 4
 """Chunks of a size that are fetched ahead before the next ones are twice as large."""
 LOOKED_AHEAD = 256
@@ -117,12 +123,13 @@ class Walk:
             return self._idle
         return self._idle + now - self._since
 
-    def open(self, member: int, span: Span, *, listed: bool, now: float) -> None:
-        """A member is wanted. ``listed``: its directory was listed a short while ago."""
+    def open(self, member: int, span: Span, *, listed: bool, now: float, sure: bool = False) -> None:
+        """A member is wanted. ``listed``: its directory was listed a short while ago; ``sure``: only a walk opens it
+        right after the one before."""
         if member in self._seen:
             return
         self.wanted += span.size
-        weight = LISTED_WEIGHT if listed else 1
+        weight = self._enough if sure else LISTED_WEIGHT if listed else 1
         self._recent.append((self._clock(now), member, weight))
         self._seen.add(member)
         self._weight += weight
@@ -152,10 +159,12 @@ class Walk:
         self.chunk = min(size * 2, LAST_WINDOW)
         return Span(need.start // size * size, min(total, -(-need.stop // size) * size))
 
-    def turn(self, start: int, total: int, expected: Iterator[Span] | None) -> None:
-        """The walk is where nobody expected it: it goes on to ``expected``. ``total``: the archive's length."""
+    def turn(self, start: int, total: int, expected: Iterator[Span] | None, latency: float = 0.0) -> None:
+        """The walk is where nobody expected it: it goes on to ``expected``. ``total``: the archive's length;
+        ``latency``: seconds to the first byte of a request."""
         self._expected = expected
         if self._cursor is None:
+            self.chunk = max(self.chunk, next(size for least, size in FIRST_CHUNKS if latency >= least))
             self._cursor, self._left = start // self.chunk * self.chunk, total
 
     def end(self) -> None:
@@ -170,7 +179,7 @@ class Walk:
     def next_chunk(self, total: int, parallel: int, wanted: Callable[[Span], bool]) -> Span | None:
         """What to fetch ahead next, None if nothing. ``wanted``: whether any of a span is neither here nor on its
         way; ``parallel``: transfers at a time."""
-        if self._cursor is None or self.fetched >= parallel * LAST_WINDOW + 4 * self.wanted:
+        if self._cursor is None or self.fetched >= parallel * LAST_WINDOW + AHEAD * self.wanted:
             return None
         size = self.chunk
         for _ in range(LOOKED_AHEAD):

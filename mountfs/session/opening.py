@@ -290,7 +290,7 @@ class Opening:
             whole,
             archive.total,
         )
-        content.foretell(snapshot.expected)
+        content.foretell(snapshot.expected, snapshot.walked)
         return snapshot
 
     @property

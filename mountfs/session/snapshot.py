@@ -57,7 +57,9 @@ class Content(Protocol):
     def lost(self) -> bool: ...
     def ask_again(self) -> None: ...
     def share_members(self, members: MemberList) -> None: ...
-    def foretell(self, expected: Callable[[int, int | None], Iterator[int]]) -> None: ...
+    def foretell(
+        self, expected: Callable[[int, int | None], Iterator[int]], walked: Callable[[int, int], bool]
+    ) -> None: ...
     def close(self) -> None: ...
 
 
@@ -102,7 +104,7 @@ class Snapshot:
             return False
         self.content, self.closed = opening.content, False
         self.content.share_members(self.members)
-        self.content.foretell(self.expected)
+        self.content.foretell(self.expected, self.walked)
         self.validator, self.fetched = opening.validator, opening.fetched
         self.whole, self.size = opening.whole, opening.size
         return True
@@ -156,6 +158,10 @@ class Snapshot:
     def expected(self, node: int, previous: int | None) -> Iterator[int]:
         """The members that a walk comes to after ``node``, as far as can be told. ``previous``: the one before it."""
         return self.route.after(node, previous, self.namespace, self.inode_of)
+
+    def walked(self, node: int, previous: int) -> bool:
+        """Whether hardly anything but a copy opens ``node`` right after ``previous``."""
+        return self.route.gives_away(node, previous, self.namespace, self.inode_of)
 
     def _salt(self, node: int) -> int:
         return self.content.salts.get(node, 0)

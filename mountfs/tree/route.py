@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from mountfs.tree.namespace import ROOT, Namespace
 
+TELLING = 8
+"""Names that a directory must have for two that are opened in the order of their numbers to be no accident."""
 MOST = 2048
 """Names of a directory whose order is worth 2 us a name; where a larger one comes, nothing more is foretold."""
 
@@ -34,11 +36,19 @@ class Route:
             self._learn(node, previous, namespace, number)
         return self._following(node, namespace, number)
 
+    def gives_away(self, node: int, previous: int, namespace: Namespace, number: Callable[[int], int]) -> bool:
+        """Whether ``node`` comes right after ``previous`` by number, and in no order that a person or a shell takes."""
+        directory = namespace.parent(node)
+        if namespace.parent(previous) != directory or len(namespace.listing(directory).nodes) < TELLING:
+            return False
+        return self._follows(node, previous, self._files(directory, namespace, number, as_listed=False)) and not (
+            self._follows(node, previous, self._files(directory, namespace, number, as_listed=True))
+        )
+
     def _learn(self, node: int, previous: int, namespace: Namespace, number: Callable[[int], int]) -> None:
         directory = namespace.parent(node)
         for as_listed in (False, True):
-            files = [each for each in self._names(directory, namespace, number, as_listed=as_listed) if each >= 0]
-            if previous in files and files[files.index(previous) + 1 :][:1] == [node]:
+            if self._follows(node, previous, self._files(directory, namespace, number, as_listed=as_listed)):
                 self._as_listed = as_listed
                 return
 
@@ -57,6 +67,15 @@ class Route:
                 elif inner := self._names(each, namespace, number, as_listed=self._as_listed):
                     left.extend(reversed(inner))
             node = directory
+
+    @staticmethod
+    def _follows(node: int, previous: int, files: list[int]) -> bool:
+        return previous in files and files[files.index(previous) + 1 :][:1] == [node]
+
+    def _files(
+        self, directory: int, namespace: Namespace, number: Callable[[int], int], *, as_listed: bool
+    ) -> list[int]:
+        return [each for each in self._names(directory, namespace, number, as_listed=as_listed) if each >= 0]
 
     def _names(
         self, directory: int, namespace: Namespace, number: Callable[[int], int], *, as_listed: bool

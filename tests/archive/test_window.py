@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mountfs.archive.window import (
+    AHEAD,
     EQUAL_CHUNKS,
     FIRST_CHUNK,
     FIRST_WINDOW,
@@ -49,8 +50,8 @@ class Run:
         self.walk.wanted = total  # nothing is held back
         self.have: list[Span] = []
 
-    def turn(self, start: int, expected: list[Span] | None = None) -> None:
-        self.walk.turn(start, self.total, iter(expected) if expected is not None else None)
+    def turn(self, start: int, expected: list[Span] | None = None, latency: float = 0.0) -> None:
+        self.walk.turn(start, self.total, iter(expected) if expected is not None else None, latency)
 
     def next(self) -> Span | None:
         chunk = self.walk.next_chunk(self.total, PARALLEL, lambda span: bool(subtract([span], self.have)))
@@ -104,13 +105,13 @@ def test_a_member_larger_than_a_chunk_is_expected_from_its_start() -> None:
 
 
 def test_what_is_fetched_ahead_stays_in_proportion() -> None:
-    """A head start, and four times as much as was wanted."""
+    """A head start, and so many times as much as was wanted."""
     run = Run(1000 * MIB)
     run.walk.wanted = 3 * MIB
     run.turn(0)
     while (chunk := run.next()) is not None:
         run.walk.fetched += chunk.size
-    least = PARALLEL * LAST_WINDOW + 4 * 3 * MIB
+    least = PARALLEL * LAST_WINDOW + AHEAD * 3 * MIB
     assert least <= run.walk.fetched < least + LAST_WINDOW
 
 
@@ -124,3 +125,24 @@ def test_a_walk_that_turns_goes_on_elsewhere() -> None:
     assert run.next() == Span(10 * MIB, 11 * MIB)
     run.walk.end()
     assert run.next() is None
+
+
+@pytest.mark.parametrize(("latency", "first", "most"), [(0.0, 1, 22), (0.05, 4, 15), (0.2, 8, 13)])
+def test_a_walk_begins_with_larger_chunks_where_requests_wait_long(latency: float, first: int, most: int) -> None:
+    run = Run(100 * MIB)
+    run.turn(0, latency=latency)
+    chunks = run.rest()
+    assert chunks[0] == Span(0, first * MIB)
+    assert len(chunks) <= most
+
+
+def test_one_open_that_only_a_walk_makes_is_enough() -> None:
+    """Else it takes four of a large session that were listed before, or sixteen."""
+    for sure, listed, enough in ((True, True, 2), (False, True, 4), (False, False, 16)):
+        walk = Walk(100_000)
+        walk.open(0, Span(0, 1), listed=listed, now=0.0)
+        opened = 1
+        while not walk.under_way(0.0):
+            walk.open(opened, Span(opened, opened + 1), listed=listed, now=0.0, sure=sure)
+            opened += 1
+        assert opened == enough

@@ -54,20 +54,65 @@ def test_the_next_directories_are_fetched_first(world: World, program: str) -> N
         pairs = set(itertools.pairwise(others))
         # Three in a row that nobody who goes the other way opens one after the other.
         first, second, third = next(
-            row for row in zip(files, files[1:], files[2:], strict=False) if row[1:] not in pairs
+            row for row in zip(files, files[1:], files[2:], strict=False) if pairs.isdisjoint((row[:2], row[1:]))
         )
-        for name in (first, second):
+        *known, last = (first, second) if program == "cp" else (first, second, third)  # see the test below
+        for name in known:
             await drive.cat(f"{home}/{name}")
         world.fakes.store.latency = 30.0  # what is on its way stays so
         archive = archive_of(drive)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(drive.cat, f"{home}/{third}")
+            nursery.start_soon(drive.cat, f"{home}/{last}")
             await drive.settle(lambda: len(archive.transfers) >= PARALLEL)
             started = [Span(transfer.start, transfer.stop) for transfer in archive.transfers]
             nursery.cancel_scope.cancel()
         homes = [Span(offsets[f"{name}/f00"], offsets[f"{name}/f00"] + FIRST_CHUNK - 1000) for name in directories]
         # Each directory lies in two chunks, and one of the first's may come in pieces.
         assert any(touch(span, homes[1]) for span in started)
+
+    world.run(main)
+
+
+@pytest.mark.parametrize("program", KINDS)
+def test_a_copy_is_known_by_its_second_file(world: World, program: str) -> None:
+    """No person takes two names in the order of their numbers; two that stand side by side anybody may take."""
+    world.session("kaizen", zip_of({f"f{at:02}": NOISE[at * 1000 :][:SIZE] for at in range(90)}, stored=True))
+
+    async def main(drive: Drive) -> None:
+        root = "kaizen/s_1"
+        names = sorted(await drive.ls(root))
+        numbered = sorted([((await drive.stat(f"{root}/{name}")).inode, name) for name in names])
+        copied = [name for _, name in numbered]
+        by_number, listed = set(itertools.pairwise(copied)), set(itertools.pairwise(names))
+        first, second = min(by_number - listed if program == "cp" else listed - by_number)
+        for name in (first, second):
+            await drive.cat(f"{root}/{name}")
+        assert archive_of(drive).walk.running == (program == "cp")
+
+    world.run(main)
+
+
+def test_what_is_waited_for_comes_first(world: World) -> None:
+    """A walk's chunk is fetched from the member on that somebody waits for; what lies before it comes beside that."""
+    world.session("kaizen", zip_of({f"f{at:03}": NOISE[at * 1000 :][:SIZE] for at in range(900)}, stored=True))
+
+    async def main(drive: Drive) -> None:
+        names = await drive.ls("kaizen/s_1")
+        archive = archive_of(drive)
+        archive.latency = 0.2  # chunks of 8 MiB
+        archive.walk.fetched = 1 << 40  # nothing is fetched ahead
+        for name in names[:4]:
+            await drive.cat(f"kaizen/s_1/{name}")
+        await drive.settle(lambda: not archive.transfers)
+        world.fakes.store.latency = 30.0
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(drive.cat, "kaizen/s_1/f850")
+            await drive.settle(lambda: len(archive.transfers) >= 2)
+            (needed, before) = archive.transfers
+            nursery.cancel_scope.cancel()
+        assert needed.start % FIRST_CHUNK  # the member's own first byte
+        assert needed.stop - needed.start > 2 * SIZE  # and those that follow it
+        assert (before.start % FIRST_CHUNK, before.stop) == (0, needed.start)
 
     world.run(main)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mountfs.model import Kind, Member, MemberPath, Shape
 from mountfs.tree import ROOT, MemberTable, Namespace
 from mountfs.tree.inodes import Numbering
-from mountfs.tree.route import MOST, Route
+from mountfs.tree.route import MOST, TELLING, Route
 
 PARTS = st.lists(st.sampled_from(["a", "b", "c", "d"]), min_size=1, max_size=4)
 TREES = st.lists(PARTS.map("/".join), min_size=1, max_size=40, unique=True)
@@ -65,6 +65,24 @@ def test_who_goes_as_listed_is_found_out_by_two_members(count: int, data: st.Dat
     assert list(route.after(files[at], files[at - 1], tree, number)) == expected
     if following != [files[at]]:
         assert list(route.after(files[0], None, tree, number)) == files[1:]  # and it is remembered
+
+
+@given(st.integers(2, 40), st.data())
+def test_two_files_give_a_copy_away(count: int, data: st.DataObject) -> None:
+    """... but not in a small directory, nor where whoever takes them as listed would do the same, nor any other two."""
+    tree = Namespace(
+        MemberTable(Member(MemberPath(f"d{at % 2}/f{at}".encode()), Kind.FILE, 1, 0, False) for at in range(2 * count)),
+        Shape(),
+        root_mtime_ns=0,
+    )
+    number = number_in(tree)
+    previous, node = data.draw(st.permutations(range(2 * count)))[:2]
+    home = list(tree.listing(tree.parent(node)).nodes)
+    by_number = sorted(home, key=number)
+    copied = previous in home and by_number[by_number.index(previous) + 1 :][:1] == [node]
+    listed = previous in home and home[home.index(previous) + 1 :][:1] == [node]
+    expected = copied and not listed and count >= TELLING
+    assert Route().gives_away(node, previous, tree, number) == expected
 
 
 def test_too_large_a_directory_is_not_foretold() -> None:
