@@ -62,6 +62,9 @@ UNTOLD: Final = bytes(ENTRY.size)
 NOTIFY_ENTRY = Struct("=IiQQII")
 """A notification with fuse_notify_inval_entry_out: parent, length of the name, flags; the name and a NUL follow."""
 INVALIDATE_ENTRY: Final = 3
+NOTIFY_STORE = Struct("=IiQQQII")
+"""A notification with fuse_notify_store_out: inode, offset, size, padding; the bytes follow."""
+STORE: Final = 4
 
 INIT_IN = Struct("=IIII")
 """fuse_init_in: major, minor, read-ahead, flags."""
@@ -95,6 +98,11 @@ def opened(unique: int, handle: int, flags: int) -> bytes:
 def answered(unique: int, body: bytes | bytearray) -> bytes:
     """A reply with a body."""
     return REPLY.pack(REPLY.size + len(body), 0, unique) + body
+
+
+def stored(inode: int, size: int) -> bytes:
+    """What the bytes of a file, from its first on, are sent behind for the kernel to keep."""
+    return NOTIFY_STORE.pack(NOTIFY_STORE.size + size, STORE, 0, inode, 0, size, 0)
 
 
 def name_gone(parent: int, name: bytes) -> bytes:

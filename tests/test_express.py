@@ -9,6 +9,7 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import cast
 
 import pyfuse3
 import pytest
@@ -16,6 +17,7 @@ import trio
 from drives import Drive, World, zip_of
 
 from mountfs import wire
+from mountfs.archive.members import ZipContent
 from mountfs.demo.server import Fakes
 from mountfs.errors import ArchiveError
 from mountfs.filesystem import Filesystem
@@ -44,6 +46,8 @@ class Kernel:
         self.express = Express(fs, Owner(7, 8, 0o027, 10**18), self.relay, nursery)
         self._unique = 100
         self.pid = os.getpid()
+        self.stored: list[tuple[int, int, bytes]] = []
+        """(inode, offset, bytes) of what it was given to keep without asking."""
 
     def send(self, opcode: int, nodeid: int, body: bytes = b"") -> int:
         self._unique += 2
@@ -58,6 +62,11 @@ class Kernel:
         message = self._end.recv(2 << 20)
         length, error, unique = wire.REPLY.unpack_from(message)
         assert length == len(message)
+        if (unique, error) == (0, wire.STORE):
+            *_, inode, offset, size, _ = wire.NOTIFY_STORE.unpack_from(message)
+            self.stored.append((inode, offset, message[wire.NOTIFY_STORE.size :]))
+            assert size == len(self.stored[-1][2])
+            return await self.reply()
         return unique, -error, message[wire.REPLY.size :]
 
     def take_all(self) -> None:
@@ -153,6 +162,82 @@ def test_what_is_at_hand_never_reaches_libfuse(world: World) -> None:
         await kernel.ask(wire.RELEASEDIR, top, wire.HANDLE_IN.pack(handle) + bytes(16))
         with pytest.raises(BlockingIOError):
             kernel.libfuse.recv(1)
+
+    run(world, scene)
+
+
+def test_a_small_file_is_given_with_its_open(world: World) -> None:
+    """The kernel need not ask for it, the first time. Never while another handle is open: a READ may be under way,
+    whose pages it holds locked until we answer, while we would wait for them."""
+
+    async def scene(kernel: Kernel, drive: Drive) -> None:
+        top = await kernel.find(*PARENTS)
+
+        async def opened(inode: int) -> bytes:
+            number, body = await kernel.ask(wire.OPEN, inode, wire.OPEN_IN.pack(os.O_RDONLY, 0))
+            assert number == 0
+            return body[:8]
+
+        async def release(inode: int, handle: bytes) -> None:
+            assert await kernel.ask(wire.RELEASE, inode, handle + bytes(16)) == (0, b"")
+
+        wanted: list[tuple[int, int, bytes]] = []
+        for name, data in (("a.txt", BODY), ("dir/b.txt", b"beta")):
+            inode = await kernel.find(*PARENTS, *name.split("/"))
+            first = await opened(inode)
+            wanted.append((inode, 0, data))
+            assert kernel.stored == wanted
+            second = await opened(inode)
+            await release(inode, first)
+            third = await opened(inode)  # the second is open
+            for handle in (second, third):
+                await release(inode, handle)
+            await release(inode, await opened(inode))  # it was given once: if the kernel let it go, it will ask
+            assert kernel.stored == wanted
+        empty = await kernel.find(*PARENTS, "empty")
+        number, _ = await kernel.ask(wire.LOOKUP, top, b"empty\0")
+        assert number == 0
+        handle = await drive.fs.open(Inode(empty))
+        drive.fs.close_file(handle)
+        assert kernel.stored == wanted
+
+    run(world, scene)
+
+
+def test_nothing_is_given_while_somebody_has_the_file_open(world: World) -> None:
+    """... although it would be the first time: whoever opened it did so by another way."""
+
+    async def scene(kernel: Kernel, drive: Drive) -> None:
+        inode = await kernel.find(*PARENTS, "a.txt")
+        content = cast("ZipContent", drive.fs.providers[0].seen()[0].current.content)  # type: ignore[union-attr]
+        before = await drive.fs.open(Inode(inode))
+        content._sound[:] = bytes(len(content._sound))
+        content._memory.clear()  # as if it had never been made
+        _, body = await kernel.ask(wire.OPEN, inode, wire.OPEN_IN.pack(os.O_RDONLY, 0))
+        assert kernel.stored == []
+        drive.fs.close_file(before)
+        assert await kernel.ask(wire.RELEASE, inode, body[:8] + bytes(16)) == (0, b"")
+        content._sound[:] = bytes(len(content._sound))
+        content._memory.clear()
+        await kernel.ask(wire.OPEN, inode, wire.OPEN_IN.pack(os.O_RDONLY, 0))
+        assert kernel.stored == [(inode, 0, BODY)]
+
+    run(world, scene)
+
+
+def test_what_the_kernel_does_not_keep_it_asks_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(kernel: Kernel, drive: Drive) -> None:
+        inode = await kernel.find(*PARENTS, "a.txt")
+
+        def refusing(*_: object) -> int:
+            raise OSError(errno.ENOENT, "No such inode")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "writev", refusing)
+            number, body = await kernel.ask(wire.OPEN, inode, wire.OPEN_IN.pack(os.O_RDONLY, 0))
+        assert number == 0
+        read = wire.READ_IN.pack(*struct.unpack("<Q", body[:8]), 0, 4096) + bytes(20)
+        assert await kernel.ask(wire.READ, inode, read) == (0, BODY)
 
     run(world, scene)
 
@@ -340,11 +425,15 @@ def test_a_reply_the_kernel_cannot_use_is_an_error(world: World, monkeypatch: py
     """Whoever waits for it gets EIO instead of waiting for ever, and the mount goes on."""
 
     async def scene(kernel: Kernel, drive: Drive) -> None:
-        def refusing(*_: object) -> int:
+        write = os.write
+
+        def refusing_once(fd: int, reply: bytes) -> int:
+            patch.undo()
+            assert os.write is write
             raise OSError(errno.EINVAL, "Invalid argument")
 
         with monkeypatch.context() as patch:
-            patch.setattr(os, "writev", refusing)
+            patch.setattr(os, "write", refusing_once)
             assert await kernel.ask(wire.GETATTR, 1, bytes(16)) == (errno.EIO, b"")
         assert (await kernel.ask(wire.GETATTR, 1, bytes(16)))[0] == 0
 
@@ -366,7 +455,7 @@ def test_a_burst_of_requests_leaves_others_their_turn(world: World, monkeypatch:
 
         with monkeypatch.context() as patch:
             patch.setattr(os, "readv", another)
-            patch.setattr(os, "writev", lambda *_: 0)
+            patch.setattr(os, "write", lambda *_: 0)
             kernel.send(wire.GETATTR, 1, bytes(16))  # so that the device is readable
             with trio.fail_after(20):
                 for _ in range(3):

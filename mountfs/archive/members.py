@@ -13,7 +13,6 @@ Concurrency: state changes on the trio task thread; inflating and disk reads thr
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Iterator, MutableMapping
@@ -108,6 +107,7 @@ class ZipContent:
             return None
         archive = self.archive
         data = self._memory.get((self._key, index))
+        fresh = data is None
         if data is None and not self._sound[index]:
             data = self._peek_inflate(index, Kind.FILE)
             if data is None:
@@ -118,7 +118,7 @@ class ZipContent:
             if data is None and archive.missing(span):
                 return None
             archive.note_open(index, span, listed=listed)
-        return InMemory(data) if data is not None else Deferred(self, index, self.members.size(index))
+        return InMemory(data, fresh=fresh) if data is not None else Deferred(self, index, self.members.size(index))
 
     def peek_small(self, index: int) -> bytes | None:
         """A small member's bytes if no disk and no thread has to be waited for, else None. They are not kept again:
@@ -148,8 +148,10 @@ class ZipContent:
         return data
 
     def _keep(self, index: int, data: bytes) -> None:
-        with contextlib.suppress(ValueError):  # larger than the whole memory cache: it lives in its handle alone
+        try:  # noqa: SIM105 - contextlib.suppress takes 1 us, and this is done for every small file
             self._memory[self._key, index] = data
+        except ValueError:  # larger than the whole memory cache: it lives in its handle alone
+            pass
 
     def _remember(self, index: int, member: Member, data: bytes, trailing: int) -> None:
         """A small member passed its check."""

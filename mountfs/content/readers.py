@@ -37,11 +37,17 @@ class Reader(abc.ABC):
 
 
 class InMemory(Reader):
-    """A small member, whole."""
+    """A small member, whole. ``fresh``: it was made for this open, so hardly anybody has read it before."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, *, fresh: bool = False) -> None:
         self.size = len(data)
+        self.fresh = fresh
         self._data = data
+
+    @property
+    def whole(self) -> bytes:
+        """All of it."""
+        return self._data
 
     def peek(self, offset: int, size: int, into: memoryview | None = None) -> bytes | memoryview | None:  # noqa: ARG002
         if offset == 0 and size == self.size:

@@ -155,8 +155,7 @@ class Filesystem(AtHand):
         again)."""
         if (handle := self.open_at_hand(inode, writing=writing, caller=caller)) is not None:
             return handle
-        node = self.nodes.node(inode)
-        session = self._session_to_open(inode, writing=writing)
+        node, _ = self._to_open(inode, writing=writing)
         snapshot = await self._enter(node, caller)
         place = self._bind_file(node, snapshot)
         listed = snapshot.was_listed(place, trio.current_time())
@@ -169,8 +168,8 @@ class Filesystem(AtHand):
                 )
                 if isinstance(reader, InMemory):  # all of it came with the open
                     self.usage.waited(caller.program(), reader.size)
-                return self._opened_file(reader, snapshot, session, place, caller)
-        return self._opened_file(reader, snapshot, session, place, caller)
+                return self._opened_file(reader, snapshot, node, place, caller)
+        return self._opened_file(reader, snapshot, node, place, caller)
 
     async def read(self, handle: int, offset: int, size: int, caller: Caller | None = None) -> bytes | memoryview:
         """Exactly the bytes asked for, up to the member's size; or an error. Never fewer. ``caller``: who reads, where

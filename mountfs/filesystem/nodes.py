@@ -134,6 +134,7 @@ class OpenFile:
     reader: Reader
     snapshot: Snapshot
     session: Session
+    inode: Inode
     place: int
     caller: Caller = NOBODY
     _program: str | None = None

@@ -145,19 +145,25 @@ class Express:
         if reply is None:
             return self._for_libfuse(length, opcode, unique, nodeid, pid)
         if reply:
-            self._reply(reply)
+            try:
+                os.write(self._device, reply)
+            except OSError as failure:
+                self._not_taken(unique, failure)
             self._counts[kind].add(perf_counter() - began, number)
         return None
 
     def _reply(self, *parts: bytes | memoryview) -> None:
-        """Writes a reply, which may come in parts. What the kernel does not take is no reason to end the mount."""
+        """Writes a reply, which may come in parts."""
         try:
             os.writev(self._device, parts)
         except OSError as failure:
-            if failure.errno == errno.ENOENT:  # the connection was aborted meanwhile: nobody waits any more
-                return
-            log.exception("the kernel refuses a reply")
-            self._fail(wire.REPLY.unpack_from(parts[0])[2])
+            self._not_taken(wire.REPLY.unpack_from(parts[0])[2], failure)
+
+    def _not_taken(self, unique: int, failure: OSError) -> None:
+        """What the kernel does not take is no reason to end the mount."""
+        if failure.errno != errno.ENOENT:  # else the connection was aborted meanwhile: nobody waits any more
+            log.error("the kernel refuses a reply", exc_info=failure)
+            self._fail(unique)
 
     def _fail(self, unique: int) -> None:
         with contextlib.suppress(OSError):
@@ -319,7 +325,18 @@ class Express:
     def _open(self, unique: int, nodeid: Inode, pid: int, length: int) -> bytes | None:  # noqa: ARG002
         flags, _ = wire.OPEN_IN.unpack_from(self._buffer, wire.HEADER)
         handle = self._fs.open_at_hand(nodeid, writing=bool(flags & WRITE_FLAGS), caller=Caller(pid))
-        return wire.opened(unique, handle, wire.KEEP_CACHE) if handle is not None else None
+        if handle is None:
+            return None
+        if (data := self._fs.to_store(handle)) is not None:
+            self._store(nodeid, data)
+        return wire.opened(unique, handle, wire.KEEP_CACHE)
+
+    def _store(self, inode: Inode, data: bytes) -> None:
+        """Gives the kernel a file's pages before it asks for them: 20 us less than its READ."""
+        try:  # noqa: SIM105 - contextlib.suppress takes 1 us
+            os.writev(self._device, (wire.stored(inode, len(data)), data))
+        except OSError:  # it will ask, then
+            pass
 
     def _read(self, unique: int, nodeid: Inode, pid: int, length: int) -> bytes:  # noqa: ARG002
         handle, offset, size = wire.READ_IN.unpack_from(self._buffer, wire.HEADER)

@@ -85,11 +85,12 @@ class Session:
         seconds = (info.ended or info.modified or info.created) if info is not None else None
         return int((seconds or self._mtime_seen) * NANOSECONDS)
 
-    def peek(self) -> Snapshot | None:
-        """The current snapshot, if it may be shown without a word with the service."""
+    def peek(self, now: float | None = None) -> Snapshot | None:
+        """The current snapshot, if it may be shown without a word with the service. ``now``: by trio's clock, for who
+        has looked at it."""
         if self.current is None:
             return None
-        now = trio.current_time()
+        now = trio.current_time() if now is None else now
         if self.belief.holds(now) or self._kept(now):
             self._used_at = now
             return self.current

@@ -267,6 +267,17 @@ def lzma_filter(header: bytes) -> dict[str, int]:
     return {"id": lzma.FILTER_LZMA1, "lc": lc, "lp": lp, "pb": pb, "dict_size": max(dictionary, 4096)}
 
 
+def inflate_at_once(compressed: bytes | memoryview, size: int) -> bytes | None:
+    """What one deflate stream gives, up to ``size`` bytes; None if it is broken, ends later, or anything follows it.
+    Without the calls in between that a decoder takes (2 of 15 us)."""
+    native = _igzip.IgzipDecompressor(flag=_igzip.DECOMP_DEFLATE)
+    try:
+        data: bytes = native.decompress(compressed, size)
+    except (_igzip.error, EOFError):
+        return None
+    return data if native.eof and not native.unused_data else None
+
+
 def _deflate() -> NativeDecoder:
     return NativeDecoder(lambda: _igzip.IgzipDecompressor(flag=_igzip.DECOMP_DEFLATE), (_igzip.error, EOFError))
 

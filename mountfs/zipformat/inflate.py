@@ -16,7 +16,7 @@ from typing import Self
 from mountfs.errors import MemberDamaged, MemberUnsupported
 from mountfs.model import Member
 from mountfs.zipformat.crc import crc32
-from mountfs.zipformat.decoders import DECODERS, Decoder, method_name
+from mountfs.zipformat.decoders import DECODERS, Decoder, inflate_at_once, method_name
 from mountfs.zipformat.names import printable
 
 STORED, DEFLATED = 0, 8
@@ -131,18 +131,12 @@ def inflate_quick(compressed: memoryview, method: int, size: int, crc: int) -> b
     At most ``size`` bytes are made, whatever the stream would give.
     """
     if method == STORED:
-        data = bytes(compressed) if len(compressed) == size else b""
+        data = bytes(compressed) if len(compressed) == size else None
     elif method == DEFLATED:
-        decoder = DECODERS[DEFLATED].make()
-        try:
-            data = decoder.feed(compressed, size)
-        except MemberDamaged:
-            return None
-        if not decoder.eof or decoder.unused:
-            return None
+        data = inflate_at_once(compressed, size)
     else:
         return None
-    return data if len(data) == size and crc32(data) == crc else None
+    return data if data is not None and len(data) == size and crc32(data) == crc else None
 
 
 def inflate_counted(compressed: bytes | memoryview, member: Member) -> tuple[bytes, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
+import random
 import signal
 import subprocess
 import threading
@@ -162,6 +163,58 @@ def test_it_goes_cleanly_while_it_is_asked(world: World, mount: MOUNT) -> None:
             ended.set()
             for asker in askers:
                 asker.join()
+
+
+def test_small_files_come_with_their_opens(world: World, mount: MOUNT) -> None:
+    """No READ is needed, whatever their size to a page; what the kernel let go since, it asks for."""
+    sizes = [1, 4095, 4096, 4097, 8191, 8192, 20_000, 65_535, 65_536]
+    files = {f"f{size}": os.urandom(size // 2) + bytes(size - size // 2) for size in sizes}
+    world.session("dari", zip_of(files))  # no ranges: all of it is here once it is entered
+    daemon = mount()
+    place = daemon.place / "dari" / "s_1"
+    assert sorted(os.listdir(place)) == sorted(files)
+    before = _reads(daemon)
+    for name, data in files.items():
+        assert (place / name).read_bytes() == data
+    assert _reads(daemon) == before
+    for name, data in files.items():
+        with (place / name).open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            assert file.read() == data
+    assert _reads(daemon) > before
+
+
+def test_opening_by_many_while_pages_come_and_go(world: World, mount: MOUNT) -> None:
+    """A file is given with its open only where no READ of it can be under way; were that wrong, the daemon would wait
+    for a page that the kernel keeps until the daemon answers: nothing would end."""
+    rounds, programs = 4, 8
+    files = {f"f{number:03}": os.urandom(300) * (number + 1) for number in range(120)}
+    for number in range(rounds):
+        world.session("kaizen", zip_of(files), number=number)
+    daemon = mount()
+
+    def reading(place: Path, seed: int, wrong: list[str]) -> None:
+        names = sorted(files)
+        random.Random(seed).shuffle(names)
+        for name in names:
+            with (place / name).open("rb", buffering=0) as file:
+                if seed % 2:
+                    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+                with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapped:
+                    if mapped[:] != files[name] or file.read() != files[name]:
+                        wrong.append(name)
+
+    for number in range(rounds):
+        wrong: list[str] = []
+        place = daemon.place / "kaizen" / f"s_{number}"
+        os.listdir(place)
+        threads = [threading.Thread(target=reading, args=(place, seed, wrong), daemon=True) for seed in range(programs)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert not any(thread.is_alive() for thread in threads)
+        assert not wrong
 
 
 def _data(pid: int) -> int:
