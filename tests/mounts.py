@@ -20,6 +20,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -278,3 +279,16 @@ class Samples:
 
 READABLE = [sample for sample in SAMPLES if sample.state != "gone"]
 SMALL = [sample for sample in READABLE if "big" not in sample.id and not sample.id.endswith("3")]
+
+
+def free_port() -> int:
+    """One nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def scraped(port: int) -> str:
+    """The metrics that a daemon serves there."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
+        return str(answer.read(), "utf-8")

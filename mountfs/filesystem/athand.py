@@ -233,8 +233,10 @@ class AtHand:
         reader = opened.reader
         if not isinstance(reader, InMemory) or not reader.fresh:
             return None
-        self.usage.bytes += reader.size
-        self.usage.bytes_in_memory += reader.size
+        usage = self.usage  # to whoever counts it is a read
+        usage.reads += 1
+        usage.bytes += reader.size
+        usage.bytes_in_memory += reader.size
         return reader.whole
 
     def _bind_file(self, node: Node, snapshot: Snapshot) -> int:

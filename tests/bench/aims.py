@@ -173,6 +173,10 @@ AIMS: tuple[Aim, ...] = (
             ("many100k, find", "find"),
             ("many100k, ls -lR", "ls -lR"),
             ("many100k, stat storm", "stat storm"),
+            ("small10k, cp -r, any CPU", "cp -r"),
+            ("small10k, find, any CPU", "find"),
+            ("small10k, ls -lR, any CPU", "ls -lR"),
+            ("small10k, stat storm, any CPU", "stat storm"),
         )
     ),
     Aim(

@@ -48,7 +48,8 @@ class Step:
 
 @dataclass(frozen=True)
 class Scenario:
-    """``networks``: empty for a local one. ``one_cpu``: tool and client share a CPU: steadier for many tiny requests.
+    """``networks``: empty for a local one. ``one_cpu``: tool and client share a CPU: steadier for many tiny requests,
+    and what they cost in all; without it they may work side by side, or wait for each other's CPU to wake.
     ``without``: tools that take too long or cannot."""
 
     name: str
@@ -97,6 +98,10 @@ LOCAL: tuple[Scenario, ...] = (
     Scenario("many100k, find", "many100k", (ENTER, FIND), one_cpu=True),
     Scenario("many100k, ls -lR", "many100k", (ENTER, LS_LR), one_cpu=True),
     Scenario("many100k, stat storm", "many100k", (ENTER, STATS), one_cpu=True),
+    Scenario("small10k, find, any CPU", "small10k", (ENTER, FIND)),
+    Scenario("small10k, ls -lR, any CPU", "small10k", (ENTER, LS_LR)),
+    Scenario("small10k, stat storm, any CPU", "small10k", (ENTER, STATS)),
+    Scenario("small10k, cp -r, any CPU", "small10k", (ENTER, COPY, COPY_AGAIN)),
     Scenario("big1, first 4 KiB", "big1", (ENTER, FIRST)),
     Scenario("big1, sequential", "big1", (ENTER, WHOLE, WHOLE_2, WHOLE_3)),
     Scenario("big1, random", "big1", (ENTER, RANDOM, RANDOM_WARM), without=SLOW_SEEKERS),

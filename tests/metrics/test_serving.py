@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import trio
 from drives import World, zip_of
+from mounts import free_port
 from prometheus_client.parser import text_string_to_metric_families
 
 from mountfs import daemon
@@ -94,13 +95,6 @@ async def look(fs: Filesystem, *names: bytes) -> int:
         fs.nodes.remember(node)
         inode = attributes.inode
     return int(inode)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def test_figures(world: World, tmp_path: Path) -> None:

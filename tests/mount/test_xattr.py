@@ -6,14 +6,12 @@ import errno
 import os
 import re
 import shutil
-import socket
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from drives import World, zip_of
-from mounts import Daemon, needs_fuse, needs_root, sh
+from mounts import Daemon, free_port, needs_fuse, needs_root, scraped, sh
 
 pytestmark = [*needs_fuse, needs_root]
 needs_getfattr = pytest.mark.skipif(shutil.which("getfattr") is None, reason="needs getfattr (Debian: attr)")
@@ -25,19 +23,6 @@ def attributes(path: Path) -> dict[str, str]:
     """What getfattr shows of a file, its own prefix cut."""
     lines = sh("getfattr", "--absolute-names", "-d", path).stdout.splitlines()[1:]
     return {match[1]: match[2] for line in lines if (match := re.fullmatch(r'user\.mountfs\.(\w+)="(.*)"', line))}
-
-
-def free_port() -> int:
-    """One nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def scraped(port: int) -> str:
-    """The metrics."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
-        return str(answer.read(), "utf-8")
 
 
 @needs_getfattr
