@@ -53,6 +53,7 @@ log = logging.getLogger(__name__)
 
 GATE = "gate"  # the snapshot whose one claim is the right to open the session's archive; it holds no bytes
 GATE_POLL = 0.05
+CHANGES = 1  # times an archive that changed while it was opened is asked for anew: one that always does is told
 TAIL = 256 << 10  # end record, longest comment, and the directory of about 2,400 members
 EPHEMERAL = 64 << 20  # bytes of one archive held in memory while the cache takes nothing
 PARSE_INLINE = 64 << 10  # about 600 members: 3 ms on the loop, less than it is worth a thread
@@ -84,10 +85,14 @@ class Opening:
         """The current archive. ``known``: raise NotModified if it is still this one (If-None-Match)."""
         if isinstance(source, FileSource):
             return await self._files(source)
-        failures = 0
+        failures, changes = 0, 0
         while True:
             try:
                 return await self._zip(source, known)
+            except SnapshotLost:  # it changed between its tail and its directory, as a live session's may
+                changes += 1
+                if changes > CHANGES:
+                    raise
             except CacheFull as exc:
                 if self.in_memory:
                     raise
