@@ -1,5 +1,6 @@
-"""The man page mountfs(1) and the shells' completions, made from the verbs themselves: ``python -m mountfs.cli.manual
-DIRECTORY`` writes ``mountfs.1`` and ``completions/`` there (``make docs``).
+"""The man page mountfs(1) and the shells' completions, made from the verbs themselves, and the keys of ``type =
+"http"``: ``python -m mountfs.cli.manual DIRECTORY`` writes ``mountfs.1``, ``completions/`` and ``http.md`` there
+(``make docs``).
 
 Concurrency: one thread.
 """
@@ -15,6 +16,7 @@ from inspect import cleandoc
 import click
 
 import mountfs.cli
+from mountfs.cli import reference
 from mountfs.cli.completion import SHELLS, script
 
 FILES = (
@@ -107,7 +109,7 @@ def _escaped(text: str) -> str:
 
 def files() -> dict[str, str]:
     """Path below the directory -> text, of everything that is generated."""
-    made = {"mountfs.1": page()}
+    made = {"mountfs.1": page(), "http.md": reference.page()}
     return made | {f"completions/mountfs.{shell}": script(shell).strip() + "\n" for shell in SHELLS}
 
 

@@ -59,9 +59,9 @@ class Table(BaseModel):
 class Request(Table):
     """A request to the API."""
 
-    path: UrlPath
-    method: Literal["GET", "POST"] = "GET"
-    query: dict[str, str] = Field(default_factory=dict)
+    path: UrlPath = Field(description='below base_url; "{id}" stands for the session\'s id')
+    method: Literal["GET", "POST"] = Field(default="GET", description="a POST must be safe to repeat")
+    query: dict[str, str] = Field(default_factory=dict, description='its values may hold "{id}"')
     body: dict[str, object] | None = Field(default=None, description="JSON of a POST")
 
 
@@ -97,12 +97,12 @@ class Paging(Table):
     far · header: the value of the answer's header ``next_header``. An absent or empty next value, or an empty page,
     is the end; so is ``more_header`` with another value than true."""
 
-    kind: Literal["cursor", "page", "offset", "header"]
-    parameter: str
-    next: Pointer = ""
-    first: int = Field(default=1, description="the first page's number")
-    next_header: HeaderName = ""
-    more_header: HeaderName = ""
+    kind: Literal["cursor", "page", "offset", "header"] = Field(description="where the next value comes from")
+    parameter: str = Field(description="of the query, which carries that value")
+    next: Pointer = Field(default="", description="cursor: where the next one stands in the answer")
+    first: int = Field(default=1, description="page: the first one's number")
+    next_header: HeaderName = Field(default="", description="header: the answer's header that holds the value")
+    more_header: HeaderName = Field(default="", description='a header of the answer that is "true" while more follows')
 
     @model_validator(mode="after")
     def _complete(self) -> Paging:
@@ -116,18 +116,18 @@ class Paging(Table):
 class Facts(Table):
     """Which fields of a session's record hold what; the first that holds something wins."""
 
-    id: Words = ("id",)
-    status: Words = ("status",)
-    created: Words = ("created_at", "createdAt")
-    modified: Words = ("updated_at", "updatedAt")
-    ended: Words = ("ended_at", "endedAt")
+    id: Words = Field(default=("id",), description="the session's id")
+    status: Words = Field(default=("status",), description="its status, for terminal")
+    created: Words = Field(default=("created_at", "createdAt"), description="when it began")
+    modified: Words = Field(default=("updated_at", "updatedAt"), description="when it changed last")
+    ended: Words = Field(default=("ended_at", "endedAt"), description="when it ended: its files do not change any more")
 
 
 class Listing(Request):
     """[providers.NAME.listing]: the service's list of sessions."""
 
     items: Pointer = Field(default="", description="where the array stands in the answer")
-    paging: Paging | None = None
+    paging: Paging | None = Field(default=None, description="how further pages are asked for; without: one page")
 
 
 class One(Request):
@@ -139,11 +139,11 @@ class One(Request):
 class StatusCodes(Table):
     """[providers.NAME.status_codes]: what the API's refusals mean, beyond the usual."""
 
-    not_ready: Codes = (202, 409, 425)
-    absent: Codes = (404, 410)
-    key_rejected: Codes = (401,)
-    denied: Codes = (402, 403)
-    throttled: Codes = (429,)
+    not_ready: Codes = Field(default=(202, 409, 425), description="the archive is being made")
+    absent: Codes = Field(default=(404, 410), description="there is no such session, or no archive of it")
+    key_rejected: Codes = Field(default=(401,), description="the key is wrong")
+    denied: Codes = Field(default=(402, 403), description="the key is right and may not")
+    throttled: Codes = Field(default=(429,), description="too many requests: asked again later")
 
 
 def fill(template: str, session_id: str) -> str:

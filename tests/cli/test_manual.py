@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from running import Run
 
-from mountfs.cli import VERBS
+from mountfs.cli import VERBS, reference
 from mountfs.cli.completion import SHELLS
 from mountfs.cli.manual import files, page, write
 
@@ -31,6 +31,18 @@ def test_every_verb_has_its_section() -> None:
         assert f".SS mountfs {verb}".replace("-", "\\-") in text
     for words in (".SS mountfs cache verify", ".SS mountfs config init", "\\-\\-offline", "SIGUSR1", "DARI_API_KEY"):
         assert words in text
+
+
+def test_every_key_of_the_http_type_is_explained() -> None:
+    """No row of the reference is empty, and each of the language's tables is there."""
+    text = reference.page()
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| `")]
+    assert len(rows) > 40
+    for row in rows:
+        assert len(row) == 3, row
+        assert row[2].strip(" |"), row
+    for name in ("archive", "listing", "listing.paging", "one", "fields", "status_codes"):
+        assert f"## `[providers.NAME.{name}]`" in text
 
 
 def test_roff(tmp_path: Path) -> None:
