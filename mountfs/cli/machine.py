@@ -56,9 +56,11 @@ def fuse() -> Iterator[Finding]:
         )
     if user_allow_other():
         yield Finding("user_allow_other", OK, f"set in {FUSE_CONF}")
+    elif root:
+        yield Finding("user_allow_other", OK, f"not set in {FUSE_CONF}; root needs none")
     else:
-        advice = "" if root else f"for -o allow_other as an ordinary user, add the line user_allow_other to {FUSE_CONF}"
-        yield Finding("user_allow_other", OK if root else NOTE, f"not set in {FUSE_CONF}", advice)
+        advice = f"for -o allow_other as an ordinary user, add the line user_allow_other to {FUSE_CONF}"
+        yield Finding("user_allow_other", NOTE, f"not set in {FUSE_CONF}", advice)
 
 
 def _fusermount(*, root: bool) -> Finding:

@@ -31,7 +31,14 @@ logger = logging.getLogger(__name__)
     default=None,
     help="Stay, or return when the mount is ready. The default is to stay under systemd or without a terminal.",
 )
-@click.option("-o", "words", multiple=True, metavar="WORDS", help="Mount options, as in mount(8).")
+@click.option(
+    "-o",
+    "words",
+    multiple=True,
+    metavar="WORDS",
+    help="Mount options, as in mount(8): allow_other, uid=, gid=, umask=, noexec, offline, xattr, config=, noexpress "
+    "(all through pyfuse3: slower).",
+)
 @click.option(
     "--log-format",
     "log_format",

@@ -120,7 +120,7 @@ def _key(name: str) -> str:
 
 
 _HEAD = """\
-# mountfs, see mountfs(1). Everything is optional; what is commented out shows the default.
+# mountfs, see mountfs(1). A provider and its key are all it takes; what is commented out shows the default.
 # Sizes are bytes, or carry KiB, MiB, GiB; times are seconds, or carry ms, s, m, h, d.
 
 # mountpoint = "~/sessions"                   # so that `mountfs mount` needs no argument

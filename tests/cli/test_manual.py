@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
+import click
 import pytest
 from running import Run
 
-from mountfs.cli import VERBS, reference
+from mountfs.cli import VERBS, command, reference
 from mountfs.cli.completion import SHELLS
 from mountfs.cli.manual import files, page, write
+from mountfs.config.mount import OWN
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -31,6 +34,16 @@ def test_every_verb_has_its_section() -> None:
         assert f".SS mountfs {verb}".replace("-", "\\-") in text
     for words in (".SS mountfs cache verify", ".SS mountfs config init", "\\-\\-offline", "SIGUSR1", "DARI_API_KEY"):
         assert words in text
+
+
+def test_every_mount_option_is_named() -> None:
+    """... by ``mountfs mount --help``; fsname is for mount(8) alone."""
+    told = command.get_command(click.Context(command), "mount")
+    assert told is not None
+    words = next(
+        option.help or "" for option in told.params if isinstance(option, click.Option) and "-o" in option.opts
+    )
+    assert [name for name in OWN if not re.search(rf"\b{name}\b", words)] == ["fsname"]
 
 
 def test_every_key_of_the_http_type_is_explained() -> None:
