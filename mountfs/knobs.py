@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import subprocess
 
 MAX_BACKGROUND = 4096
@@ -20,6 +21,9 @@ LEAST = 64
 """Below this it is not worth trying."""
 READ_AHEAD_KIB = 1024
 MOST = "/sys/module/fuse/parameters/max_user_bgreq"
+
+CLEARED = (6, 11)
+"""From this kernel on, what lies behind the end of a file that was given it is cleared (CVE-2024-44947)."""
 
 KNOBS: dict[str, tuple[str, int]] = {
     "read_ahead_kb": ("/sys/class/bdi/{major}:{minor}/read_ahead_kb", READ_AHEAD_KIB),
@@ -38,6 +42,13 @@ def granted(most: str = MOST) -> int:
             return min(MAX_BACKGROUND, int(file.read()) or MAX_BACKGROUND)
     except (OSError, ValueError):
         return LEAST
+
+
+def takes_files(release: str) -> bool:
+    """Whether a kernel may be given a file's pages unasked. ``release``: as of uname(2). One before CLEARED would show
+    what its memory held behind the end of the file to who maps it; some of those were mended, which none tells."""
+    found = re.match(r"(\d+)\.(\d+)", release)
+    return found is not None and (int(found[1]), int(found[2])) >= CLEARED
 
 
 def tune(device: int) -> dict[str, str]:

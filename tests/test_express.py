@@ -44,6 +44,7 @@ class Kernel:
         for end in (self._end, self.libfuse):
             end.setblocking(False)
         self.express = Express(fs, Owner(7, 8, 0o027, 10**18), self.relay, nursery)
+        self.express._gives = True  # whatever kernel this machine has
         self._unique = 100
         self.pid = os.getpid()
         self.stored: list[tuple[int, int, bytes]] = []
@@ -221,6 +222,18 @@ def test_nothing_is_given_while_somebody_has_the_file_open(world: World) -> None
         content._memory.clear()
         await kernel.ask(wire.OPEN, inode, wire.OPEN_IN.pack(os.O_RDONLY, 0))
         assert kernel.stored == [(inode, 0, BODY)]
+
+    run(world, scene)
+
+
+def test_an_old_kernel_is_given_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(kernel: Kernel, drive: Drive) -> None:
+        kernel.express._gives = False
+        inode = await kernel.find(*PARENTS, "a.txt")
+        _, body = await kernel.ask(wire.OPEN, inode, wire.OPEN_IN.pack(os.O_RDONLY, 0))
+        read = wire.READ_IN.pack(*struct.unpack("<Q", body[:8]), 0, 4096) + bytes(20)
+        assert await kernel.ask(wire.READ, inode, read) == (0, BODY)
+        assert kernel.stored == []
 
     run(world, scene)
 

@@ -47,3 +47,19 @@ def test_what_an_ordinary_user_is_granted(
     assert knobs.granted(str(place)) == expected
     monkeypatch.setattr("os.geteuid", lambda: 0)
     assert knobs.granted(str(place)) == 4096
+
+
+@pytest.mark.parametrize(
+    ("release", "takes"),
+    [
+        ("6.18.44-fc", True),
+        ("6.11.0", True),
+        ("7.0-rc1", True),
+        ("6.1.0-28-amd64", False),
+        ("5.15", False),
+        ("?", False),
+    ],
+)
+def test_old_kernels_are_given_nothing_unasked(release: str, takes: bool) -> None:
+    """They do not clear what lies behind a file's end."""
+    assert knobs.takes_files(release) == takes

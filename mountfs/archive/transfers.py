@@ -185,12 +185,13 @@ class Archive(Local):
             self.walk.end()
             return
         now = trio.current_time()
-        before = self._opened
+        before, walk = self._opened, self.walk
+        possible = self.source is not None and self.lost is None
         sure = False
-        if listed and before is not None and self.walked is not None and not self.walk.running:
-            sure = self.walked(index, before)
-        self.walk.open(index, span, listed=listed, now=now, sure=sure)
-        if self.source is None or self.lost is not None or not self.walk.under_way(now):
+        if possible and listed and before is not None and self.walked is not None and not walk.running:
+            sure = walk.recent(before, now) and not walk.recent(index, now) and self.walked(index, before)
+        walk.open(index, span, listed=listed, now=now, sure=sure)
+        if not possible or not walk.under_way(now):
             self.walk.end()
         else:
             if not self.walk.running or self.uncovered(span):
@@ -328,7 +329,8 @@ class Archive(Local):
         deadline = asked + self._patience.deadline
         async with self.source.open(span, pin=self.validator, deadline=deadline) as body:
             took = trio.current_time() - asked
-            self.latency = self.latency + (took - self.latency) / 4 if self.latency else took
+            # What waits behind our own transfers, or for a new URL, is not farther away: less is believed at once.
+            self.latency = min(took, self.latency + (took - self.latency) / 8) if self.latency else took
             self._check(body, span)
             if body.partial:
                 await self.pour(body, transfer)

@@ -128,7 +128,7 @@ class Walk:
         right after the one before."""
         if member in self._seen:
             return
-        self.wanted += span.size
+        self.wanted += min(span.size, LAST_WINDOW)  # one large member is no reason to fetch all others
         weight = self._enough if sure else LISTED_WEIGHT if listed else 1
         self._recent.append((self._clock(now), member, weight))
         self._seen.add(member)
@@ -141,11 +141,16 @@ class Walk:
         self._seen.discard(member)
         self._weight -= weight
 
-    def under_way(self, now: float) -> bool:
-        """Whether a walk is going on."""
+    def recent(self, member: int, now: float) -> bool:
+        """Whether a member was opened within the last WALK_IDLE seconds of idle time."""
         horizon = self._clock(now) - WALK_IDLE
         while self._recent and self._recent[0][0] < horizon:
             self._drop_oldest()
+        return member in self._seen
+
+    def under_way(self, now: float) -> bool:
+        """Whether a walk is going on."""
+        self.recent(-1, now)
         if self._weight < self._enough:
             self.chunk = FIRST_CHUNK
             return False

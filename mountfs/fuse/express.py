@@ -39,7 +39,7 @@ from mountfs.filesystem import Attributes, Caller, Filesystem, Node
 from mountfs.filesystem.nodes import DOTS
 from mountfs.fuse.operations import BLOCK, SECTOR, WRITE_FLAGS, Owner, errno_for
 from mountfs.fuse.relay import Relay
-from mountfs.knobs import MAX_BACKGROUND
+from mountfs.knobs import MAX_BACKGROUND, takes_files
 from mountfs.model import Inode
 
 log = logging.getLogger(__name__)
@@ -75,6 +75,7 @@ class Express:
         self._into = (self._buffer,)
         self._room = memoryview(bytearray(MOST_READ))
         """Where a READ's bytes lie until the kernel has them, which is before the next request is looked at."""
+        self._gives = takes_files(os.uname().release)
         self._began = 0.0
         self._offered = 0
         self._waiting: dict[int, tuple[int, int, int]] = {}
@@ -327,7 +328,7 @@ class Express:
         handle = self._fs.open_at_hand(nodeid, writing=bool(flags & WRITE_FLAGS), caller=Caller(pid))
         if handle is None:
             return None
-        if (data := self._fs.to_store(handle)) is not None:
+        if self._gives and (data := self._fs.to_store(handle)) is not None:
             self._store(nodeid, data)
         return wire.opened(unique, handle, wire.KEEP_CACHE)
 

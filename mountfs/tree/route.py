@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from mountfs.tree.namespace import ROOT, Namespace
 
-TELLING = 8
-"""Names that a directory must have for two that are opened in the order of their numbers to be no accident."""
+TELLING = 32
+"""Files that a directory must have for two that are opened in the order of their numbers to be hardly an accident: of
+any two of 32, one pair in 33."""
 MOST = 2048
 """Names of a directory whose order is worth 2 us a name; where a larger one comes, nothing more is foretold."""
 
@@ -39,11 +40,12 @@ class Route:
     def gives_away(self, node: int, previous: int, namespace: Namespace, number: Callable[[int], int]) -> bool:
         """Whether ``node`` comes right after ``previous`` by number, and in no order that a person or a shell takes."""
         directory = namespace.parent(node)
-        if namespace.parent(previous) != directory or len(namespace.listing(directory).nodes) < TELLING:
+        if node == previous or namespace.parent(previous) != directory:
             return False
-        return self._follows(node, previous, self._files(directory, namespace, number, as_listed=False)) and not (
-            self._follows(node, previous, self._files(directory, namespace, number, as_listed=True))
-        )
+        listed = self._files(directory, namespace, number, as_listed=True)  # first: it needs no sorting
+        if len(listed) < TELLING or self._follows(node, previous, listed):
+            return False
+        return self._follows(node, previous, self._files(directory, namespace, number, as_listed=False))
 
     def _learn(self, node: int, previous: int, namespace: Namespace, number: Callable[[int], int]) -> None:
         directory = namespace.parent(node)

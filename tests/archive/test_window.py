@@ -146,3 +146,20 @@ def test_one_open_that_only_a_walk_makes_is_enough() -> None:
             walk.open(opened, Span(opened, opened + 1), listed=listed, now=0.0, sure=sure)
             opened += 1
         assert opened == enough
+
+
+def test_a_large_member_buys_no_other() -> None:
+    """Who reads one of 10 GB fetches no 160 GB ahead of a walk he may not be on."""
+    walk = Walk(100)
+    walk.open(0, Span(0, 10_000 * MIB), listed=True, now=0.0)
+    assert walk.wanted <= LAST_WINDOW
+
+
+def test_what_was_opened_long_ago_is_not_recent() -> None:
+    walk = Walk(100)
+    walk.begin_wait(0.0)
+    walk.open(0, Span(0, 1), listed=True, now=0.0)
+    walk.end_wait(1.0)
+    assert walk.recent(0, 2.0)
+    assert not walk.recent(1, 2.0)
+    assert not walk.recent(0, 10.0)

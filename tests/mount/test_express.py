@@ -18,6 +18,7 @@ from mounts import Daemon, free_port, needs_fuse, scraped, sh, until
 from zips import LINK, Part, archive
 
 from mountfs.demo.faults import Mode, Proxy
+from mountfs.knobs import takes_files
 
 pytestmark = needs_fuse
 
@@ -165,6 +166,7 @@ def test_it_goes_cleanly_while_it_is_asked(world: World, mount: MOUNT) -> None:
                 asker.join()
 
 
+@pytest.mark.skipif(not takes_files(os.uname().release), reason="this kernel is given nothing unasked")
 def test_small_files_come_with_their_opens(world: World, mount: MOUNT) -> None:
     """No READ is needed, whatever their size to a page; what the kernel let go since, it asks for."""
     sizes = [1, 4095, 4096, 4097, 8191, 8192, 20_000, 65_535, 65_536]
